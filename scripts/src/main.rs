@@ -1,0 +1,3 @@
+//! Developer and CI entry points.
+
+fn main() {}

@@ -1,0 +1,25 @@
+//! Compiles `proto/` with a compiler written in Rust, so that no `protoc` is needed.
+
+use std::error::Error;
+
+const FILES: [&str; 9] = [
+    "mvcc.proto",
+    "auth.proto",
+    "rpc.proto",
+    "lock.proto",
+    "election.proto",
+    "raft.proto",
+    "raft_internal.proto",
+    "wal.proto",
+    "lease.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let descriptors = protox::compile(FILES.iter().chain(&["v2.proto"]), ["proto"])?;
+    let mut build = prost_build::Config::new();
+    build.bytes(["."]).boxed(".etcdserverpb.RequestOp.request.request_txn");
+    build.boxed(".etcdserverpb.ResponseOp.response.response_txn");
+    build.compile_fds(descriptors)?;
+    Ok(())
+}

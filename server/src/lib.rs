@@ -1,0 +1,7 @@
+//! detcd: an etcd-compatible server around a member that is a deterministic state machine.
+//!
+//! The member (`member`) reads no clock, no entropy, no socket and no file: inputs go in, outputs
+//! come out. Storage code (`storage`) is synchronous over the `Disk` and `File` traits. Everything
+//! else here is what the member is made of.
+
+pub mod proto;

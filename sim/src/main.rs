@@ -1,0 +1,3 @@
+//! The `detsim` command.
+
+fn main() {}

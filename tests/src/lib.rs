@@ -1,0 +1,1 @@
+//! Black-box tests; they live beside this file.

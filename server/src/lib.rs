@@ -4,4 +4,10 @@
 //! come out. Storage code (`storage`) is synchronous over the `Disk` and `File` traits. Everything
 //! else here is what the member is made of.
 
+pub mod api;
+pub mod config;
+pub mod lease;
+pub mod member;
+pub mod mvcc;
 pub mod proto;
+pub mod storage;

@@ -1,1 +1,3 @@
 //! The simulator and its harness.
+
+pub mod world;

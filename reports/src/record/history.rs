@@ -1,0 +1,105 @@
+//! The history: who asked what when, and how it ended; and beside it what the harness did.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Call, Outcome, WatchMessage};
+
+/// Nanoseconds since the run began.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Time(pub u64);
+
+impl Time {
+    /// The beginning of a run.
+    pub const ZERO: Time = Time(0);
+    /// Later than everything.
+    pub const NEVER: Time = Time(u64::MAX);
+
+    /// The time `by` later.
+    #[must_use]
+    pub const fn after(self, by: std::time::Duration) -> Time {
+        Time(self.0.saturating_add(by.as_nanos() as u64))
+    }
+
+    /// How long ago `earlier` was; zero if it is not in the past.
+    pub const fn since(self, earlier: Time) -> std::time::Duration {
+        std::time::Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// An operation, numbered from 0 in the order of invocation.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct OpId(pub u32);
+
+/// A logical client: a process in Jepsen's sense, sequential. After an unknown outcome it is
+/// retired, and its successor has a new number.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct ClientId(pub u32);
+
+/// A member's name in the scenario: `n1`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct MemberName(pub String);
+
+/// A client operation from invocation to completion.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Operation {
+    /// Its number.
+    pub id: OpId,
+    /// Who asked.
+    pub client: ClientId,
+    /// Whom: a member's place in `History::members`.
+    pub member: usize,
+    /// When it was invoked.
+    pub invoked: Time,
+    /// What was asked.
+    pub call: Call,
+    /// When it ended; `Time::NEVER` while it has not.
+    pub completed: Time,
+    /// How it ended; `None` while it has not, which counts as unknown.
+    pub outcome: Option<Outcome>,
+}
+
+/// A message that a watch received.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Watched {
+    /// The watch.
+    pub op: OpId,
+    /// When the client got it.
+    pub at: Time,
+    /// What it was.
+    pub message: WatchMessage,
+}
+
+/// Something the harness did, or a member's process did by itself: a fault begins or ends, a member
+/// starts or exits. For the reader and for checkers that need to know when faults ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Incident {
+    /// When.
+    pub at: Time,
+    /// Whom it concerns; empty for the whole cluster.
+    pub members: Vec<usize>,
+    /// What, in the scenario language's words.
+    pub what: String,
+}
+
+/// Everything seen from outside. A black-box verdict rests on this alone.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct History {
+    /// Members by place.
+    pub members: Vec<MemberName>,
+    /// Operations by number.
+    pub operations: Vec<Operation>,
+    /// Watch messages in the order received.
+    pub watched: Vec<Watched>,
+    /// What happened to the cluster, in order.
+    pub incidents: Vec<Incident>,
+    /// When the last fault ended, if there was one.
+    pub healed: Option<Time>,
+    /// When the run ended.
+    pub ended: Time,
+}

@@ -1,0 +1,10 @@
+//! The record of a run: its history of client operations, what the harness did, what the members
+//! were seen to do, and the verdict. Independent of the server: checkers know only these types.
+
+mod call;
+mod history;
+mod internal;
+
+pub use call::*;
+pub use history::*;
+pub use internal::*;

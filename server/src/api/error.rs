@@ -1,0 +1,138 @@
+//! etcd's errors: the exact text is the contract, since clients match on it.
+//! Source: contract-api.md, section 7; codes are those of 3.6.
+
+use std::fmt;
+
+/// A gRPC status code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum Code {
+    Ok = 0,
+    Cancelled = 1,
+    Unknown = 2,
+    InvalidArgument = 3,
+    DeadlineExceeded = 4,
+    NotFound = 5,
+    AlreadyExists = 6,
+    PermissionDenied = 7,
+    ResourceExhausted = 8,
+    FailedPrecondition = 9,
+    Aborted = 10,
+    OutOfRange = 11,
+    Unimplemented = 12,
+    Internal = 13,
+    Unavailable = 14,
+    DataLoss = 15,
+    Unauthenticated = 16,
+}
+
+macro_rules! errors {
+    ($($name:ident $code:ident $text:literal;)*) => {
+        /// Every error a client of the API can be answered with.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        #[allow(missing_docs)]
+        pub enum ApiError { $($name,)* }
+
+        impl ApiError {
+            /// All errors, in the order of the contract's table.
+            pub const ALL: &'static [ApiError] = &[$(ApiError::$name,)*];
+
+            /// The text that clients match on.
+            pub const fn text(self) -> &'static str {
+                match self { $(ApiError::$name => $text,)* }
+            }
+
+            /// The code on the wire of etcd 3.6.
+            pub const fn code(self) -> Code {
+                match self { $(ApiError::$name => Code::$code,)* }
+            }
+        }
+    };
+}
+
+errors! {
+    EmptyKey InvalidArgument "etcdserver: key is not provided";
+    KeyNotFound InvalidArgument "etcdserver: key not found";
+    ValueProvided InvalidArgument "etcdserver: value is provided";
+    LeaseProvided InvalidArgument "etcdserver: lease is provided";
+    TooManyOps InvalidArgument "etcdserver: too many operations in txn request";
+    DuplicateKey InvalidArgument "etcdserver: duplicate key given in txn request";
+    InvalidClientApiVersion InvalidArgument "etcdserver: invalid client api version";
+    InvalidSortOption InvalidArgument "etcdserver: invalid sort option";
+    Compacted OutOfRange "etcdserver: mvcc: required revision has been compacted";
+    FutureRevision OutOfRange "etcdserver: mvcc: required revision is a future revision";
+    NoSpace ResourceExhausted "etcdserver: mvcc: database space exceeded";
+    LeaseNotFound NotFound "etcdserver: requested lease not found";
+    LeaseExists FailedPrecondition "etcdserver: lease already exists";
+    LeaseTtlTooLarge OutOfRange "etcdserver: too large lease TTL";
+    WatchCanceled Cancelled "etcdserver: watch canceled";
+    MemberExists FailedPrecondition "etcdserver: member ID already exist";
+    PeerUrlExists FailedPrecondition "etcdserver: Peer URLs already exists";
+    NotEnoughStarted FailedPrecondition "etcdserver: re-configuration failed due to not enough started members";
+    BadMemberUrls InvalidArgument "etcdserver: given member URLs are invalid";
+    MemberNotFound NotFound "etcdserver: member not found";
+    NotLearner FailedPrecondition "etcdserver: can only promote a learner member";
+    LearnerNotReady FailedPrecondition "etcdserver: can only promote a learner member which is in sync with leader";
+    TooManyLearners FailedPrecondition "etcdserver: too many learner members in cluster";
+    ClusterIdMismatch FailedPrecondition "etcdserver: cluster ID mismatch";
+    RequestTooLarge InvalidArgument "etcdserver: request is too large";
+    TooManyRequests ResourceExhausted "etcdserver: too many requests";
+    RootUserMissing FailedPrecondition "etcdserver: root user does not exist";
+    RootRoleMissing FailedPrecondition "etcdserver: root user does not have root role";
+    UserExists FailedPrecondition "etcdserver: user name already exists";
+    UserEmpty InvalidArgument "etcdserver: user name is empty";
+    UserNotFound FailedPrecondition "etcdserver: user name not found";
+    RoleExists FailedPrecondition "etcdserver: role name already exists";
+    RoleNotFound FailedPrecondition "etcdserver: role name not found";
+    RoleEmpty InvalidArgument "etcdserver: role name is empty";
+    AuthFailed InvalidArgument "etcdserver: authentication failed, invalid user ID or password";
+    PermissionNotGiven InvalidArgument "etcdserver: permission not given";
+    PermissionDenied PermissionDenied "etcdserver: permission denied";
+    RoleNotGranted FailedPrecondition "etcdserver: role is not granted to the user";
+    PermissionNotGranted FailedPrecondition "etcdserver: permission is not granted to the role";
+    AuthNotEnabled FailedPrecondition "etcdserver: authentication is not enabled";
+    InvalidAuthToken Unauthenticated "etcdserver: invalid auth token";
+    InvalidAuthManagement InvalidArgument "etcdserver: invalid auth management";
+    AuthRevisionOld InvalidArgument "etcdserver: revision of auth store is old";
+    NoLeader Unavailable "etcdserver: no leader";
+    NotLeader FailedPrecondition "etcdserver: not leader";
+    LeaderChanged Unavailable "etcdserver: leader changed";
+    NotCapable FailedPrecondition "etcdserver: not capable";
+    Stopped Unavailable "etcdserver: server stopped";
+    Timeout Unavailable "etcdserver: request timed out";
+    TimeoutLeaderFailure Unavailable "etcdserver: request timed out, possibly due to previous leader failure";
+    TimeoutConnectionLost Unavailable "etcdserver: request timed out, possibly due to connection lost";
+    TimeoutWaitAppliedIndex Unavailable "etcdserver: request timed out, waiting for the applied index took too long";
+    TimeoutLeaderTransfer Unknown "etcdserver: request timed out, leader transfer took too long";
+    Unhealthy Unavailable "etcdserver: unhealthy cluster";
+    Corrupt DataLoss "etcdserver: corrupt cluster";
+    NotSupportedForLearner FailedPrecondition "etcdserver: rpc not supported for learner";
+    BadLeaderTransferee FailedPrecondition "etcdserver: bad leader transferee";
+    ClusterVersionUnavailable FailedPrecondition "etcdserver: cluster version not found during downgrade";
+    WrongDowngradeFormat InvalidArgument "etcdserver: wrong downgrade target version format";
+    InvalidDowngradeTarget InvalidArgument "etcdserver: invalid downgrade target version";
+    DowngradeInProcess FailedPrecondition "etcdserver: cluster has a downgrade job in progress";
+    NoInflightDowngrade FailedPrecondition "etcdserver: no inflight downgrade job";
+    RequestCanceled Cancelled "etcdserver: request canceled";
+    UnknownMethod Unknown "etcdserver: unknown method";
+    RangeStreamSort Unimplemented "RangeStream does not support custom sort orders";
+    RangeStreamFilters Unimplemented "RangeStream does not support revision filters";
+    ProposalDropped Unknown "raft proposal dropped";
+    DeadlineExceeded DeadlineExceeded "context deadline exceeded";
+    ContextCanceled Cancelled "context canceled";
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+impl std::error::Error for ApiError {}
+
+impl ApiError {
+    /// The error that a text on the wire stands for.
+    pub fn from_text(text: &str) -> Option<ApiError> {
+        ApiError::ALL.iter().copied().find(|error| error.text() == text)
+    }
+}

@@ -1,0 +1,109 @@
+//! A member's settings, as etcd's flags name them.
+//! Source: contract-cluster.md, section 1.
+
+use std::time::Duration;
+
+/// Which etcd the member says it is, and behaves like where versions differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum CompatVersion {
+    V3_5,
+    #[default]
+    V3_6,
+    V3_7,
+}
+
+impl CompatVersion {
+    /// The version of the binary that is reported, `X.Y.Z`.
+    pub const fn server_version(self) -> &'static str {
+        match self {
+            CompatVersion::V3_5 => "3.5.30",
+            CompatVersion::V3_6 => "3.6.14",
+            CompatVersion::V3_7 => "3.7.1",
+        }
+    }
+
+    /// The cluster version that such a member proposes, `X.Y.0`.
+    pub const fn cluster_version(self) -> &'static str {
+        match self {
+            CompatVersion::V3_5 => "3.5.0",
+            CompatVersion::V3_6 => "3.6.0",
+            CompatVersion::V3_7 => "3.7.0",
+        }
+    }
+}
+
+/// `--initial-cluster-state`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum ClusterState {
+    #[default]
+    New,
+    Existing,
+}
+
+/// The settings that the member itself acts on. Listeners, TLS and log outputs belong to the shell.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct Config {
+    pub name: String,
+    pub data_dir: String,
+    /// Empty: `<data-dir>/member/wal`.
+    pub wal_dir: String,
+    /// As given, `name=url,...`.
+    pub initial_cluster: String,
+    pub initial_cluster_state: ClusterState,
+    pub initial_cluster_token: String,
+    pub initial_advertise_peer_urls: Vec<String>,
+    pub listen_peer_urls: Vec<String>,
+    pub advertise_client_urls: Vec<String>,
+    pub listen_client_urls: Vec<String>,
+    pub force_new_cluster: bool,
+    pub heartbeat_interval_ms: u64,
+    pub election_timeout_ms: u64,
+    pub initial_election_tick_advance: bool,
+    pub pre_vote: bool,
+    pub strict_reconfig_check: bool,
+    pub max_learners: usize,
+    pub max_txn_ops: usize,
+    pub max_request_bytes: usize,
+    /// 0: 2 GiB; negative: none.
+    pub quota_backend_bytes: i64,
+    pub snapshot_count: u64,
+    pub snapshot_catchup_entries: u64,
+    pub watch_progress_notify_interval: Duration,
+    pub lease_checkpoint: bool,
+    pub compat: CompatVersion,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            name: "default".to_owned(),
+            data_dir: String::new(),
+            wal_dir: String::new(),
+            initial_cluster: "default=http://localhost:2380".to_owned(),
+            initial_cluster_state: ClusterState::New,
+            initial_cluster_token: "etcd-cluster".to_owned(),
+            initial_advertise_peer_urls: vec!["http://localhost:2380".to_owned()],
+            listen_peer_urls: vec!["http://localhost:2380".to_owned()],
+            advertise_client_urls: vec!["http://localhost:2379".to_owned()],
+            listen_client_urls: vec!["http://localhost:2379".to_owned()],
+            force_new_cluster: false,
+            heartbeat_interval_ms: 100,
+            election_timeout_ms: 1000,
+            initial_election_tick_advance: true,
+            pre_vote: true,
+            strict_reconfig_check: true,
+            max_learners: 1,
+            max_txn_ops: 128,
+            max_request_bytes: 1_572_864,
+            quota_backend_bytes: 0,
+            snapshot_count: 10_000,
+            snapshot_catchup_entries: 5_000,
+            watch_progress_notify_interval: Duration::from_secs(600),
+            lease_checkpoint: false,
+            compat: CompatVersion::V3_6,
+        }
+    }
+}

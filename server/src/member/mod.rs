@@ -1,0 +1,10 @@
+//! One etcd member as a deterministic, synchronous state machine.
+//!
+//! `Member::step(now, input, outputs)` is the only way anything happens. The member never reads a
+//! clock, entropy, the order of a hash map, a socket or a file: time arrives as `Now`, entropy as a
+//! seed, and `next_deadline` says when it wants to be woken.
+
+pub mod id;
+pub mod io;
+pub mod time;
+pub mod work;

@@ -1,0 +1,67 @@
+//! The seam between storage code and the world: every byte to or from a disk passes these traits.
+//!
+//! Assumptions about the medium, which a virtual disk may use to the full: a write is volatile until
+//! `sync_data`; unsynced writes may be lost, torn at 512 bytes, or reordered between syncs; a new,
+//! renamed or removed name is volatile until `sync_dir` of its directory. An open handle is an inode:
+//! it survives rename and unlink.
+
+use std::{fmt, io};
+
+/// A path below the disk's root: `/`-separated, relative, without `.` and `..`.
+pub type Path = str;
+
+/// One device with its directory tree.
+pub trait Disk: fmt::Debug {
+    /// Opens an existing file for reading and writing.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn File>>;
+    /// Creates a file, which must not exist, and opens it.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn File>>;
+    /// Creates a directory and its missing parents; an existing one is fine.
+    fn create_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Renames a file or directory, replacing a file at `to`.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Removes a directory and all below it; a missing one is fine.
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Names in a directory, sorted bytewise. A missing directory is `NotFound`.
+    fn list(&self, path: &Path) -> io::Result<Vec<String>>;
+    /// Makes the names in a directory durable.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Whether a file or directory is there.
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        match self.list(path) {
+            Ok(_) => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(true),
+            Err(error) => return Err(error),
+        }
+        match self.open(path) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// An open file. Dropping it releases its lock.
+pub trait File: fmt::Debug {
+    /// Reads into `buffer` at `offset`; returns the bytes read, fewer only at the end of the file.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Writes all of `data` at `offset`, extending the file as needed. Volatile until synced.
+    fn write_at(&mut self, offset: u64, data: &[u8]) -> io::Result<()>;
+    /// Makes content and length durable.
+    fn sync_data(&mut self) -> io::Result<()>;
+    /// Truncates, or extends with zeros.
+    fn set_len(&mut self, len: u64) -> io::Result<()>;
+    /// The length in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// Takes the exclusive advisory lock, or fails with `WouldBlock` when another handle has it.
+    fn try_lock(&mut self) -> io::Result<()>;
+
+    /// Whether the file has no bytes.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}

@@ -1,0 +1,6 @@
+//! What must survive a crash: the `Disk` seam, and etcd's formats over it.
+//!
+//! Everything here is synchronous and does I/O only through `disk::Disk`.
+
+pub mod disk;
+pub mod log;

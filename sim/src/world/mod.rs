@@ -1,0 +1,242 @@
+//! What a scenario runs in: a world starts and breaks members, carries client operations, and moves
+//! time. The loop world simulates; the process world drives real processes on loopback.
+
+use std::time::Duration;
+
+use detsim_reports::record::{Call, ClientId, MemberName, OpId, Outcome, Time};
+use thiserror::Error;
+
+/// A world cannot do what a scenario asks.
+#[derive(Debug, Error)]
+pub enum WorldError {
+    /// The world has no means for it: the scenario is skipped there, with this reason.
+    #[error("the {world} world cannot {what}")]
+    Unsupported {
+        /// The world's name.
+        world: &'static str,
+        /// What was asked, as a verb phrase.
+        what: String,
+    },
+    /// The harness itself failed.
+    #[error("{0}")]
+    Harness(String),
+}
+
+/// How to start a member: etcd's flags by name, `name` and URLs included.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Launch {
+    /// Flag name without dashes, and its value, in order.
+    pub flags: Vec<(String, String)>,
+    /// Start on an empty disk, whatever was there.
+    pub wipe: bool,
+}
+
+/// One direction of a link between two ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum End {
+    /// A member, by its place in `World::members`.
+    Member(usize),
+    /// All clients.
+    Clients,
+}
+
+/// Which raft or client messages a link fault touches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum MessageClass {
+    All,
+    Heartbeats,
+    Appends,
+    Votes,
+    ReadIndex,
+    Snapshots,
+}
+
+/// The quality of one directed link. Rates are per 10,000.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkQuality {
+    /// Uniform latency bounds.
+    pub latency: (Duration, Duration),
+    /// Chance that a message is delayed by a retransmission timeout instead of lost.
+    pub loss_per_10k: u32,
+    /// Chance of a second delivery; allows reordering. A harsher mode than TCP.
+    pub duplicate_per_10k: u32,
+    /// Chance that a message is overtaken. A harsher mode than TCP.
+    pub reorder_per_10k: u32,
+    /// Bytes per second; 0 for no limit.
+    pub bandwidth: u64,
+}
+
+/// A change of the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetworkFault {
+    /// Nothing of this class passes from one end to another.
+    Cut {
+        /// From.
+        from: End,
+        /// To.
+        to: End,
+        /// Which messages.
+        class: MessageClass,
+    },
+    /// What was cut from one end to another passes again.
+    Heal {
+        /// From.
+        from: End,
+        /// To.
+        to: End,
+    },
+    /// All cuts end and all qualities are the run's defaults again.
+    HealAll,
+    /// The connections between two ends are reset.
+    Reset {
+        /// One end.
+        from: End,
+        /// The other.
+        to: End,
+    },
+    /// A link's quality from now on.
+    Quality {
+        /// From.
+        from: End,
+        /// To.
+        to: End,
+        /// As this.
+        quality: LinkQuality,
+    },
+}
+
+/// A change of one member's disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DiskFault {
+    /// Syncs take this long.
+    SyncLatency(Duration),
+    /// Syncs do not end until `Recover`.
+    Hang,
+    /// The next sync fails with an input/output error.
+    SyncError,
+    /// The next write fails with an input/output error.
+    WriteError,
+    /// Writes fail for lack of space until `Recover`.
+    Full,
+    /// Bytes of the newest log segment's unsynced or last record are torn off at 512-byte borders.
+    TearLogTail,
+    /// A byte in the middle of the log is flipped.
+    CorruptLogMiddle,
+    /// Hangs, latencies and lack of space end.
+    Recover,
+}
+
+/// A change of one member's clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockFault {
+    /// The wall clock jumps.
+    JumpWall {
+        /// By so many milliseconds, forwards or back.
+        by_ms: i64,
+    },
+    /// Both clocks run this much faster, in parts per million.
+    Drift {
+        /// Negative: slower.
+        ppm: i32,
+    },
+}
+
+/// How a member's process ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// The process's exit code; 137 when it was killed.
+    pub code: i32,
+    /// The `error` field or message of the fatal log line, or why it was ended.
+    pub reason: String,
+}
+
+/// Something that happened while time moved.
+#[derive(Clone, Debug, PartialEq)]
+pub enum WorldEvent {
+    /// A client operation ended.
+    Completed {
+        /// Which.
+        op: OpId,
+        /// How.
+        outcome: Outcome,
+    },
+    /// A message arrived on an open watch.
+    Watched {
+        /// The operation that opened it.
+        op: OpId,
+        /// The message.
+        message: detsim_reports::record::WatchMessage,
+    },
+    /// A member's process ended by itself.
+    Exited {
+        /// Its place.
+        member: usize,
+        /// How.
+        exit: Exit,
+    },
+    /// Time reached what was asked for.
+    Reached,
+}
+
+/// What can be known of a member from outside: its process and its Status answer, or, in a
+/// simulated world, the same facts read directly.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemberStatus {
+    /// Its process runs.
+    pub running: bool,
+    /// It serves clients.
+    pub ready: bool,
+    /// Whom it thinks leader, if anyone: a member's place.
+    pub leader: Option<usize>,
+    /// Its raft term.
+    pub term: u64,
+    /// Its applied index.
+    pub applied: u64,
+    /// Its store's revision.
+    pub revision: i64,
+    /// How its last process ended, if it did.
+    pub exit: Option<Exit>,
+}
+
+/// A world.
+pub trait World {
+    /// `loop` or `process`.
+    fn name(&self) -> &'static str;
+    /// Time since the run began; virtual in simulated worlds.
+    fn now(&self) -> Time;
+    /// The members of the run by place; grows with `add_member`.
+    fn members(&self) -> &[MemberName];
+    /// Makes room for a member: a host with an empty disk. Returns its place.
+    fn add_member(&mut self, name: &MemberName) -> Result<usize, WorldError>;
+    /// Starts a member's process.
+    fn start(&mut self, member: usize, launch: &Launch) -> Result<(), WorldError>;
+    /// Kills processes at once; what they wrote to the operating system stays.
+    fn kill(&mut self, member: usize) -> Result<(), WorldError>;
+    /// Cuts the power of members at the same moment: unsynced writes may be lost.
+    fn power_loss(&mut self, members: &[usize]) -> Result<(), WorldError>;
+    /// Asks a member to stop gracefully.
+    fn stop(&mut self, member: usize) -> Result<(), WorldError>;
+    /// Freezes a process.
+    fn pause(&mut self, member: usize) -> Result<(), WorldError>;
+    /// Lets it go on.
+    fn resume(&mut self, member: usize) -> Result<(), WorldError>;
+    /// Changes the network.
+    fn network(&mut self, fault: &NetworkFault) -> Result<(), WorldError>;
+    /// Changes a member's disk.
+    fn disk(&mut self, member: usize, fault: &DiskFault) -> Result<(), WorldError>;
+    /// Changes a member's clocks.
+    fn clock(&mut self, member: usize, fault: ClockFault) -> Result<(), WorldError>;
+    /// What is known of a member.
+    fn status(&mut self, member: usize) -> MemberStatus;
+    /// Whether a line with this text is in the member's log since its last start: in the message
+    /// or in a field.
+    fn log_contains(&mut self, member: usize, text: &str) -> bool;
+    /// Sends a client operation; it ends with `WorldEvent::Completed`. A watch stays open until
+    /// `close`, and completes with its end.
+    fn invoke(&mut self, op: OpId, client: ClientId, member: usize, call: &Call, timeout: Duration);
+    /// Ends a watch.
+    fn close(&mut self, op: OpId);
+    /// Moves time until something happens, but not past `until`.
+    fn advance(&mut self, until: Time) -> WorldEvent;
+}

@@ -149,11 +149,11 @@ impl Staged {
         &self.write
     }
 
-    /// The messages, now that the write is durable, and the token that tells the member so
-    /// (`Input::LogDurable`).
-    pub fn release(self, receipt: LogReceipt) -> (Vec<(MemberId, RaftMessage)>, LogDurable) {
+    /// The write is durable: what the member is told (`Input::LogDurable`), which then sends the
+    /// messages. The order matters: raft must know what is persisted before an answer can arrive.
+    pub fn release(self, receipt: LogReceipt) -> LogDurable {
         assert!(receipt.up_to >= self.number, "the receipt does not cover this write");
-        (self.held, LogDurable { number: self.number })
+        LogDurable { number: self.number, held: self.held }
     }
 
     /// The messages before the write is durable: the mechanism of a planted defect.
@@ -164,14 +164,19 @@ impl Staged {
 }
 
 /// Tells the member that a staged write is durable. Made only by `Staged::release`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct LogDurable {
     number: LogNumber,
+    held: Vec<(MemberId, RaftMessage)>,
 }
 
 impl LogDurable {
     /// The write's place in the sequence.
     pub fn number(&self) -> LogNumber {
         self.number
+    }
+
+    pub(crate) fn into_held(self) -> Vec<(MemberId, RaftMessage)> {
+        self.held
     }
 }

@@ -1,3 +1,4 @@
 //! The simulator and its harness.
 
+pub mod seed;
 pub mod world;

@@ -4,7 +4,9 @@
 mod call;
 mod history;
 mod internal;
+mod run;
 
 pub use call::*;
 pub use history::*;
 pub use internal::*;
+pub use run::*;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use detsim_reports::record::{Call, ClientId, MemberName, OpId, Outcome, Time};
+use detsim_reports::record::{Call, ClientId, Internals, MemberName, OpId, Outcome, Time};
 use thiserror::Error;
 
 /// A world cannot do what a scenario asks.
@@ -207,6 +207,14 @@ pub trait World {
     fn now(&self) -> Time;
     /// The members of the run by place; grows with `add_member`.
     fn members(&self) -> &[MemberName];
+    /// Where peers reach the member of this place; places that are not taken yet included.
+    fn peer_url(&self, member: usize) -> String {
+        format!("http://10.0.0.{}:2380", member + 1)
+    }
+    /// Where clients reach the member of this place.
+    fn client_url(&self, member: usize) -> String {
+        format!("http://10.0.0.{}:2379", member + 1)
+    }
     /// Makes room for a member: a host with an empty disk. Returns its place.
     fn add_member(&mut self, name: &MemberName) -> Result<usize, WorldError>;
     /// Starts a member's process.
@@ -239,4 +247,19 @@ pub trait World {
     fn close(&mut self, op: OpId);
     /// Moves time until something happens, but not past `until`.
     fn advance(&mut self, until: Time) -> WorldEvent;
+    /// Hash of every input and output of every member, every message and every disk operation with
+    /// its content, so far; `None` in worlds whose runs do not repeat.
+    fn trace_hash(&self) -> Option<u64> {
+        None
+    }
+    /// Keeps, from now on, what goes into the trace hash as lines for a reader.
+    fn keep_trace(&mut self) {}
+    /// The lines kept, one for each event.
+    fn trace(&self) -> &[String] {
+        &[]
+    }
+    /// What was seen from inside; empty where nothing can be.
+    fn internals(&self) -> Internals {
+        Internals::default()
+    }
 }

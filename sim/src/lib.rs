@@ -1,4 +1,5 @@
 //! The simulator and its harness.
 
+pub mod check;
 pub mod seed;
 pub mod world;

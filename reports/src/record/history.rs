@@ -87,6 +87,44 @@ pub struct Incident {
     pub what: String,
 }
 
+/// A member's process ended by itself. What the harness killed, cut off or asked to stop is an
+/// incident, not an exit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessExit {
+    /// When.
+    pub at: Time,
+    /// Whose: a member's place.
+    pub member: usize,
+    /// The process's exit code.
+    pub code: i32,
+    /// The fatal log line's `error` or message, or the panic's text.
+    pub reason: String,
+    /// The program panicked: never right, whatever the scenario expects.
+    pub panicked: bool,
+    /// The scenario expects it, or a disk fault that a member must not survive was injected.
+    pub expected: bool,
+}
+
+/// What the cluster was configured to promise, as far as replies and bounds depend on it. The
+/// defaults are those of etcd's flags, and generous bounds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// `--max-txn-ops`.
+    pub max_txn_ops: usize,
+    /// The shortest TTL that a lease can have: 1.5 election timeouts, rounded up.
+    pub lease_ttl_min_s: i64,
+    /// After healing, every operation through a survivor must succeed once this has passed, and
+    /// every watch must have delivered what was written before.
+    pub recovery_within_ms: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { max_txn_ops: 128, lease_ttl_min_s: 2, recovery_within_ms: 10_000 }
+    }
+}
+
 /// Everything seen from outside. A black-box verdict rests on this alone.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct History {
@@ -98,8 +136,18 @@ pub struct History {
     pub watched: Vec<Watched>,
     /// What happened to the cluster, in order.
     pub incidents: Vec<Incident>,
+    /// Processes that ended by themselves, in order.
+    #[serde(default)]
+    pub exits: Vec<ProcessExit>,
+    /// What the cluster was configured to promise.
+    #[serde(default)]
+    pub settings: Settings,
     /// When the last fault ended, if there was one.
     pub healed: Option<Time>,
+    /// Members that must serve again after `healed`: those that run, are voters, and have intact
+    /// disks. Empty unless they are a quorum that can talk, for then nothing is owed.
+    #[serde(default)]
+    pub survivors: Vec<usize>,
     /// When the run ended.
     pub ended: Time,
 }

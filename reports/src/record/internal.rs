@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Call, OpId, Time};
+use super::{Call, KeyValue, OpId, Time};
 
 /// What a committed entry does to the replicated state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,10 @@ pub enum Command {
 /// One committed entry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Committed {
+    /// When the first member applied it.
+    pub at: Time,
+    /// The cluster's identity: a run may hold several clusters, each with a log of its own.
+    pub cluster: u64,
     /// Its index.
     pub index: u64,
     /// Its term.
@@ -42,9 +46,16 @@ pub struct Committed {
     pub op: Option<OpId>,
 }
 
-/// A member's replicated state after an entry.
+/// A member's replicated state after an entry. Recorded after every entry whose effects were
+/// applied, and once for the state that a member starts from or installs as a snapshot, under the
+/// last index which that state holds. An entry that a member skips, because the state it started
+/// from holds it already, is not recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Applied {
+    /// When.
+    pub at: Time,
+    /// The cluster's identity.
+    pub cluster: u64,
     /// The member's place.
     pub member: usize,
     /// How many times its process was started before: a restart applies its log again.
@@ -59,12 +70,53 @@ pub struct Applied {
     pub digest: u64,
 }
 
+/// A member's keys and leases after an entry, in full: what the model's state is compared with.
+/// Recorded at a few indices, at least for every running member at the end of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample {
+    /// The cluster's identity.
+    pub cluster: u64,
+    /// The member's place.
+    pub member: usize,
+    /// The last entry that the state holds.
+    pub index: u64,
+    /// The store's revision.
+    pub revision: i64,
+    /// The store's compact revision, -1 before the first compaction.
+    pub compact_revision: i64,
+    /// Live keys in ascending order.
+    pub keys: Vec<KeyValue>,
+    /// Leases in ascending order: identity and granted TTL in seconds.
+    pub leases: Vec<(i64, i64)>,
+}
+
+/// A vote that left a member: a granted vote response, or the vote request of a candidate, which
+/// votes for itself. Pre-votes are none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VoteSent {
+    /// When.
+    pub at: Time,
+    /// The cluster's identity.
+    pub cluster: u64,
+    /// The voter's place.
+    pub member: usize,
+    /// The voter's identity: a place that is wiped and added again has another one.
+    pub identity: u64,
+    /// In which term.
+    pub term: u64,
+    /// The candidate's identity.
+    pub candidate: u64,
+}
+
 /// A member's raft state, recorded whenever it changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct RaftState {
     pub at: Time,
+    pub cluster: u64,
     pub member: usize,
+    /// The member's own identity.
+    pub identity: u64,
     pub incarnation: u32,
     pub term: u64,
     /// Identity voted for in this term, 0 for nobody.
@@ -89,12 +141,19 @@ pub enum RaftRole {
 /// Everything seen from inside.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Internals {
-    /// Committed entries by index, from the first member that applied each.
+    /// Committed entries by cluster and index, from the first member that applied each. Complete
+    /// from index 1 on, for the model applies them on its own.
     pub committed: Vec<Committed>,
     /// Every application of an entry by a member, in order.
     pub applied: Vec<Applied>,
     /// Changes of raft state, in order.
     pub raft: Vec<RaftState>,
+    /// Votes that left their members, in order.
+    #[serde(default)]
+    pub votes: Vec<VoteSent>,
+    /// Full states at some indices, in order.
+    #[serde(default)]
+    pub samples: Vec<Sample>,
     /// Identities by member's place, as far as known.
     pub identities: Vec<u64>,
 }

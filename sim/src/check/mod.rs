@@ -1,0 +1,33 @@
+//! Checkers: they read a run's history, and its internals where there are any, and report what
+//! promise was broken, what they checked, and what they did not.
+//!
+//! A black-box checker's verdict rests on the history alone. The raft log may serve it as a
+//! witness, which it verifies in full before it believes it. White-box checkers say so in their
+//! reports. None of them knows the server's code or the workload's intentions: they import the
+//! record types and the model.
+
+mod replicas;
+mod report;
+mod selection;
+
+use detsim_reports::record::{CheckReport, History, Internals};
+
+pub use selection::{Checker, Selection, UnknownChecker};
+
+/// Runs the selected checkers, each once, in the order of `Checker::ALL`.
+pub fn all(
+    history: &History,
+    internals: Option<&Internals>,
+    selection: &Selection,
+) -> Vec<CheckReport> {
+    let mut reports = Vec::new();
+    for &checker in Checker::ALL {
+        if !selection.holds(checker) {
+            continue;
+        }
+        reports.push(match checker {
+            Checker::Replicas => replicas::check(history, internals),
+        });
+    }
+    reports
+}

@@ -1,0 +1,79 @@
+//! Putting a checker's report together.
+
+use detsim_reports::record::{CheckReport, Finding, OpId, Severity, Time};
+
+use super::Checker;
+
+/// Findings of one rule beyond this many say nothing new.
+const FINDINGS_PER_RULE_MAX: usize = 5;
+
+/// A report under construction.
+pub(super) struct Report {
+    checker: Checker,
+    report: CheckReport,
+    withheld: usize,
+}
+
+/// Where and when a finding shows.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Evidence {
+    pub operations: Vec<OpId>,
+    pub members: Vec<usize>,
+    pub at: Time,
+}
+
+impl Report {
+    pub fn new(checker: Checker) -> Report {
+        let report = CheckReport { checker: checker.name().to_owned(), ..CheckReport::default() };
+        Report { checker, report, withheld: 0 }
+    }
+
+    /// Records a broken promise.
+    pub fn safety(&mut self, rule: &str, evidence: Evidence, explanation: String) {
+        self.find(Severity::Safety, rule, evidence, explanation);
+    }
+
+    /// Records a finding; of one rule, only the first few are kept.
+    pub fn find(
+        &mut self,
+        severity: Severity,
+        rule: &str,
+        evidence: Evidence,
+        explanation: String,
+    ) {
+        let alike = self.report.findings.iter().filter(|finding| finding.rule == rule).count();
+        if alike >= FINDINGS_PER_RULE_MAX {
+            self.withheld += 1;
+            return;
+        }
+        self.report.findings.push(Finding {
+            checker: self.checker.name().to_owned(),
+            rule: rule.to_owned(),
+            severity,
+            explanation,
+            operations: evidence.operations,
+            members: evidence.members,
+            at: evidence.at,
+        });
+    }
+
+    /// Says what was checked: `12 of these`. Nothing is said of none.
+    pub fn checked(&mut self, count: usize, what: &str) {
+        if count > 0 {
+            self.report.checked.push(format!("{count} {what}"));
+        }
+    }
+
+    /// Says what was not checked, and why.
+    pub fn not_checked(&mut self, what: impl Into<String>) {
+        self.report.not_checked.push(what.into());
+    }
+
+    /// The report, with what was withheld counted.
+    pub fn finish(mut self) -> CheckReport {
+        if self.withheld > 0 {
+            self.report.checked.push(format!("{} more findings of the same rules", self.withheld));
+        }
+        self.report
+    }
+}

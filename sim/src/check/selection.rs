@@ -1,0 +1,109 @@
+//! Which checkers run, by the names that scenarios and command lines use, and the bound on search.
+
+use std::str::FromStr;
+
+use thiserror::Error;
+
+/// Steps of search that decide all but the most ambiguous histories within a few seconds.
+const SEARCH_STEPS: u64 = 20_000_000;
+
+macro_rules! checkers {
+    ($($(#[$doc:meta])* $checker:ident $name:literal;)*) => {
+        /// A checker.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Checker { $($(#[$doc])* $checker,)* }
+
+        impl Checker {
+            /// All checkers, in the order in which they run.
+            pub const ALL: &'static [Checker] = &[$(Checker::$checker,)*];
+
+            /// Its name in scenarios, reports and signatures.
+            pub const fn name(self) -> &'static str {
+                match self { $(Checker::$checker => $name,)* }
+            }
+        }
+    };
+}
+
+checkers! {
+    /// All members hold the same state at the same index, and it is the model's.
+    Replicas "replicas";
+}
+
+/// Nobody is called that.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("no checker is called {name:?}: there are {known}")]
+pub struct UnknownChecker {
+    /// What was asked for.
+    pub name: String,
+    /// What there is, separated by commas.
+    pub known: String,
+}
+
+impl FromStr for Checker {
+    type Err = UnknownChecker;
+
+    fn from_str(name: &str) -> Result<Checker, UnknownChecker> {
+        Checker::ALL.iter().copied().find(|checker| checker.name() == name).ok_or_else(|| {
+            let known: Vec<&str> = Checker::ALL.iter().map(|checker| checker.name()).collect();
+            UnknownChecker { name: name.to_owned(), known: known.join(", ") }
+        })
+    }
+}
+
+/// The checkers to run and how long they may search.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selection {
+    checkers: Vec<Checker>,
+    search_steps: u64,
+}
+
+impl Selection {
+    /// Every checker.
+    pub fn all() -> Selection {
+        Selection { checkers: Checker::ALL.to_vec(), search_steps: SEARCH_STEPS }
+    }
+
+    /// These.
+    pub fn of(checkers: &[Checker]) -> Selection {
+        Selection { checkers: checkers.to_vec(), search_steps: SEARCH_STEPS }
+    }
+
+    /// Those with these names; `all` is every one.
+    pub fn named<'a>(
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Selection, UnknownChecker> {
+        let mut checkers = Vec::new();
+        for name in names {
+            match name {
+                "all" => checkers.extend_from_slice(Checker::ALL),
+                name => checkers.push(name.parse()?),
+            }
+        }
+        Ok(Selection::of(&checkers))
+    }
+
+    /// With another bound on the steps of the linearizability search.
+    #[must_use]
+    pub fn search_steps(self, search_steps: u64) -> Selection {
+        Selection { search_steps, ..self }
+    }
+
+    /// Whether the checker is selected.
+    pub fn holds(&self, checker: Checker) -> bool {
+        self.checkers.contains(&checker)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checkers_are_found_by_name_and_all_means_every_one() {
+        assert_eq!(Selection::named(["all"]), Ok(Selection::all()));
+        assert_eq!(Selection::named(["replicas"]), Ok(Selection::of(&[Checker::Replicas])));
+        let error = Selection::named(["replica"]).expect_err("no such checker");
+        assert!(error.to_string().starts_with("no checker is called \"replica\": there are "));
+    }
+}

@@ -9,5 +9,6 @@ pub mod config;
 pub mod lease;
 pub mod member;
 pub mod mvcc;
+pub mod planted;
 pub mod proto;
 pub mod storage;

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::planted::Defect;
+
 /// Which etcd the member says it is, and behaves like where versions differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs)]
@@ -74,6 +76,15 @@ pub struct Config {
     pub watch_progress_notify_interval: Duration,
     pub lease_checkpoint: bool,
     pub compat: CompatVersion,
+    /// A planted defect; has an effect only in a build with the `planted` feature.
+    pub planted: Option<Defect>,
+}
+
+impl Config {
+    /// The defect that is switched on, in a build that can have one.
+    pub fn defect(&self) -> Option<Defect> {
+        if cfg!(feature = "planted") { self.planted } else { None }
+    }
 }
 
 impl Default for Config {
@@ -104,6 +115,7 @@ impl Default for Config {
             watch_progress_notify_interval: Duration::from_secs(600),
             lease_checkpoint: false,
             compat: CompatVersion::V3_6,
+            planted: None,
         }
     }
 }

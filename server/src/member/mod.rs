@@ -4,7 +4,12 @@
 //! clock, entropy, the order of a hash map, a socket or a file: time arrives as `Now`, entropy as a
 //! seed, and `next_deadline` says when it wants to be woken.
 
+mod consensus;
 pub mod id;
 pub mod io;
+mod message;
+mod raftlog;
 pub mod time;
 pub mod work;
+
+pub use consensus::RaftView;

@@ -155,12 +155,6 @@ impl Staged {
         assert!(receipt.up_to >= self.number, "the receipt does not cover this write");
         LogDurable { number: self.number, held: self.held }
     }
-
-    /// The messages before the write is durable: the mechanism of a planted defect.
-    #[cfg(feature = "planted")]
-    pub fn take_held_early(&mut self) -> Vec<(MemberId, RaftMessage)> {
-        std::mem::take(&mut self.held)
-    }
 }
 
 /// Tells the member that a staged write is durable. Made only by `Staged::release`.

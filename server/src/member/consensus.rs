@@ -1,0 +1,504 @@
+//! Raft as etcd runs it: raft-rs's `RawNode` with ticks, staged writes and the hand-over to apply.
+//!
+//! Invariants: messages of a member that does not lead leave only after every write staged before
+//! them is durable; an entry is handed to apply only when it is committed and durable here; a
+//! member that does not lead does not tick while a write is outstanding, and a leader whose oldest
+//! outstanding write is older than a heartbeat neither ticks nor sends (etcd's loop does both by
+//! blocking). raft-rs is used as published; its one source of entropy, the election timeout, is
+//! overwritten from the member's own stream after every reset.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use raft::eraftpb::{self, Entry, EntryType, MessageType};
+use raft::{RawNode, StateRole};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::RngCore;
+
+use super::id::MemberId;
+use super::io::{Note, Output, Outputs, RaftMessage, Role};
+use super::raftlog::RaftLog;
+use super::time::Monotonic;
+use crate::config::Config;
+use crate::planted::Defect;
+use crate::proto::raftpb;
+use crate::storage::log::{
+    EntryKind, HardState, LogDurable, LogEntry, LogNumber, LogWrite, Staged,
+};
+
+/// etcd's compile-time constants (contract-cluster.md, section 4.1).
+const MAX_SIZE_PER_MESSAGE: u64 = 1024 * 1024;
+const MAX_INFLIGHT: usize = 512;
+
+/// A message that etcd's raft would die of, with etcd's words.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fatal(pub String);
+
+/// raft refuses the proposal now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Dropped;
+
+/// A quorum confirmed that reads registered under `context` may be served at `index`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ReadState {
+    pub context: u64,
+    pub index: u64,
+}
+
+struct Outstanding {
+    number: LogNumber,
+    ready: u64,
+    since: Monotonic,
+}
+
+/// Where everything that changed since the last look is told.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    pub read_states: Vec<ReadState>,
+    /// The role or leader is another than before.
+    pub soft_state: bool,
+}
+
+/// Raft's view of itself, for white-box checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct RaftView {
+    pub term: u64,
+    pub vote: u64,
+    pub role: Role,
+    pub leader: MemberId,
+    pub commit: u64,
+    pub applied: u64,
+    pub last_index: u64,
+}
+
+pub(super) struct Consensus {
+    node: RawNode<RaftLog>,
+    entropy: ChaCha8Rng,
+    /// Term and role at the last draw of the election timeout.
+    drawn_for: (u64, StateRole),
+    election_ticks: usize,
+    tick_interval: Duration,
+    next_tick: Monotonic,
+    last_tick: Monotonic,
+    outstanding: VecDeque<Outstanding>,
+    /// Messages without a write of their own, behind the writes before them.
+    behind: VecDeque<(LogNumber, u64, Vec<(MemberId, RaftMessage)>)>,
+    next_number: u64,
+    tick_waits_for: Option<LogNumber>,
+    /// What a leader with a stuck disk would have sent.
+    stuck: Vec<(MemberId, RaftMessage)>,
+    to_apply: VecDeque<Entry>,
+    defect: Option<Defect>,
+}
+
+impl Consensus {
+    /// Starts from what is durable. `next_number` follows the last log write already staged.
+    pub(super) fn new(
+        config: &Config,
+        id: MemberId,
+        hard_state: HardState,
+        entries: &[LogEntry],
+        next_number: u64,
+        entropy: ChaCha8Rng,
+        now: Monotonic,
+    ) -> Result<Consensus, Fatal> {
+        let last = entries.last().map_or(0, |entry| entry.index);
+        if hard_state.commit > last {
+            return Err(Fatal(format!(
+                "{id} state.commit {} is out of range [0, {last}]",
+                hard_state.commit
+            )));
+        }
+        let mut durable = eraftpb::HardState::default();
+        durable.term = hard_state.term;
+        durable.vote = hard_state.vote;
+        durable.commit = hard_state.commit;
+        let log = RaftLog::new(durable, entries.iter().map(to_raft_entry).collect());
+        let election_ticks = (config.election_timeout_ms / config.heartbeat_interval_ms) as usize;
+        let settings = raft::Config {
+            id: id.0,
+            election_tick: election_ticks,
+            heartbeat_tick: 1,
+            applied: 0,
+            max_size_per_msg: MAX_SIZE_PER_MESSAGE,
+            max_inflight_msgs: MAX_INFLIGHT,
+            check_quorum: true,
+            pre_vote: config.pre_vote,
+            min_election_tick: election_ticks,
+            max_election_tick: 2 * election_ticks,
+            max_committed_size_per_ready: MAX_SIZE_PER_MESSAGE,
+            ..raft::Config::default()
+        };
+        let logger = slog::Logger::root(slog::Discard, slog::o!());
+        let node = RawNode::new(&settings, log, &logger)
+            .map_err(|error| Fatal(format!("raft cannot start: {error}")))?;
+        let tick_interval = Duration::from_millis(config.heartbeat_interval_ms);
+        let mut consensus = Consensus {
+            drawn_for: (u64::MAX, StateRole::Follower),
+            node,
+            entropy,
+            election_ticks,
+            tick_interval,
+            next_tick: now.after(tick_interval),
+            last_tick: now,
+            outstanding: VecDeque::new(),
+            behind: VecDeque::new(),
+            next_number,
+            tick_waits_for: None,
+            stuck: Vec::new(),
+            to_apply: VecDeque::new(),
+            defect: config.defect(),
+        };
+        consensus.draw_election_timeout();
+        Ok(consensus)
+    }
+
+    pub(super) fn next_tick(&self) -> Monotonic {
+        self.next_tick
+    }
+
+    /// When raft last ticked: a leader that has not for three intervals may have been deposed
+    /// without knowing.
+    pub(super) fn last_tick(&self) -> Monotonic {
+        self.last_tick
+    }
+
+    /// Ticks once if a tick is due, however many were missed.
+    pub(super) fn tick_if_due(&mut self, now: Monotonic) {
+        if now < self.next_tick {
+            return;
+        }
+        let missed = now.since(self.next_tick).as_nanos() / self.tick_interval.as_nanos();
+        self.next_tick = self.next_tick.after(self.tick_interval * (missed as u32 + 1));
+        if self.is_leader() {
+            if self.is_stuck(now) {
+                return;
+            }
+        } else if let Some(last) = self.outstanding.back() {
+            self.tick_waits_for.get_or_insert(last.number);
+            return;
+        }
+        self.tick(now);
+    }
+
+    fn tick(&mut self, now: Monotonic) {
+        self.last_tick = now;
+        self.node.tick();
+        self.draw_election_timeout();
+    }
+
+    /// Advances the election clock at start, when peers are connected or there are none.
+    pub(super) fn fast_forward(&mut self, ticks: usize) {
+        for _ in 0..ticks {
+            self.node.tick();
+            self.draw_election_timeout();
+        }
+    }
+
+    fn is_stuck(&self, now: Monotonic) -> bool {
+        let oldest = self.outstanding.front();
+        oldest.is_some_and(|write| now.since(write.since) > self.tick_interval)
+    }
+
+    /// raft-rs draws a timeout of its own at each reset; a reset shows as a new term or role.
+    fn draw_election_timeout(&mut self) {
+        let at = (self.node.raft.term, self.node.raft.state);
+        if at == self.drawn_for {
+            return;
+        }
+        let same_term = at.0 == self.drawn_for.0;
+        self.drawn_for = at;
+        if same_term && at.1 == StateRole::PreCandidate {
+            return;
+        }
+        let spread = self.entropy.next_u32() as usize % self.election_ticks;
+        self.node.raft.set_randomized_election_timeout(self.election_ticks + spread);
+    }
+
+    /// Takes a message from a peer. `Fatal` is what etcd panics with.
+    pub(super) fn step(&mut self, message: RaftMessage) -> Result<(), Fatal> {
+        let message = message.0;
+        let last_index = self.node.raft.raft_log.last_index();
+        if message.msg_type == MessageType::MsgHeartbeat
+            && message.term >= self.node.raft.term
+            && message.commit > last_index
+        {
+            return Err(Fatal(format!(
+                "tocommit({}) is out of range [lastIndex({last_index})]. \
+                 Was the raft log corrupted, truncated, or lost?",
+                message.commit
+            )));
+        }
+        if message.msg_type == MessageType::MsgTimeoutNow && !self.outstanding.is_empty() {
+            // Campaigning on entries that are not durable yet is what raft-rs dies of when this
+            // is the only voter; the transfer is tried again or given up by the leader.
+            return Ok(());
+        }
+        // Refusals concern messages of unknown or removed peers, which raft drops as well.
+        let _ = self.node.step(message);
+        self.draw_election_timeout();
+        Ok(())
+    }
+
+    /// Appends, or forwards to the leader, fire and forget.
+    pub(super) fn propose(&mut self, kind: EntryKind, data: Bytes) -> Result<(), Dropped> {
+        let mut entry = Entry::default();
+        entry.entry_type = to_raft_kind(kind);
+        entry.data = data;
+        let mut message = eraftpb::Message::default();
+        message.msg_type = MessageType::MsgPropose;
+        message.from = self.node.raft.id;
+        message.entries = vec![entry].into();
+        self.node.raft.step(message).map_err(|_| Dropped)
+    }
+
+    /// Asks for a read index under `context`; without a leader nothing comes of it.
+    pub(super) fn read_index(&mut self, context: u64) {
+        self.node.read_index(context.to_be_bytes().to_vec());
+    }
+
+    /// Tells raft to hand leadership to a voter.
+    pub(super) fn transfer_leader(&mut self, to: MemberId) {
+        self.node.transfer_leader(to.0);
+    }
+
+    pub(super) fn report_unreachable(&mut self, peer: MemberId) {
+        self.node.report_unreachable(peer.0);
+    }
+
+    pub(super) fn report_snapshot(&mut self, peer: MemberId, delivered: bool) {
+        let status =
+            if delivered { raft::SnapshotStatus::Finish } else { raft::SnapshotStatus::Failure };
+        self.node.report_snapshot(peer.0, status);
+    }
+
+    /// A staged write is durable.
+    pub(super) fn durable(&mut self, durable: LogDurable, now: Monotonic, out: &mut Outputs) {
+        let number = durable.number();
+        let mut ready = None;
+        while self.outstanding.front().is_some_and(|write| write.number <= number) {
+            ready = self.outstanding.pop_front().map(|write| write.ready);
+        }
+        let mut released = durable.into_held();
+        while self.behind.front().is_some_and(|behind| behind.0 <= number) {
+            let (_, behind_ready, messages) = self.behind.pop_front().expect("checked above");
+            ready = Some(behind_ready);
+            released.extend(messages);
+        }
+        if let Some(ready) = ready {
+            self.node.on_persist_ready(ready);
+        }
+        if !self.is_stuck(now) {
+            send(std::mem::take(&mut self.stuck), out);
+        }
+        send(released, out);
+        if self.tick_waits_for.is_some_and(|waits_for| waits_for <= number) {
+            self.tick_waits_for = None;
+            self.tick(now);
+        }
+    }
+
+    /// Takes everything that raft has ready: stages writes, sends what may be sent, queues what is
+    /// to be applied.
+    pub(super) fn pump(&mut self, now: Monotonic, out: &mut Outputs, changes: &mut Changes) {
+        while self.node.has_ready() {
+            let mut ready = self.node.ready();
+            changes.soft_state |= ready.ss().is_some();
+            if ready.ss().is_some() || ready.hs().is_some_and(|_| ready.must_sync()) {
+                out.push(Output::Note(self.role_note()));
+            }
+            for state in ready.take_read_states() {
+                if let Ok(context) = state.request_ctx.as_slice().try_into() {
+                    let context = u64::from_be_bytes(context);
+                    changes.read_states.push(ReadState { context, index: state.index });
+                }
+            }
+            let immediate = addressed(ready.take_messages());
+            if self.is_stuck(now) {
+                self.stuck.extend(immediate);
+            } else {
+                send(immediate, out);
+            }
+            let mut held = addressed(ready.take_persisted_messages());
+            if self.defect == Some(Defect::RaftSendBeforePersist) {
+                send(std::mem::take(&mut held), out);
+            }
+            let hard_state = ready.hs().map(|state| HardState {
+                term: state.term,
+                vote: state.vote,
+                commit: state.commit,
+            });
+            if let Some(state) = ready.hs() {
+                let state = state.clone();
+                self.node.mut_store().set_hard_state(state);
+            }
+            let entries = ready.take_entries();
+            self.to_apply.extend(ready.take_committed_entries());
+            let number = ready.number();
+            let sync = ready.must_sync();
+            self.node.mut_store().append(&entries);
+            self.node.advance_append_async(ready);
+            if entries.is_empty() && hard_state.is_none() {
+                self.follow(number, held, out);
+                continue;
+            }
+            let write = LogWrite::Save {
+                entries: entries.iter().map(to_log_entry).collect(),
+                hard_state,
+                sync,
+            };
+            let staged = LogNumber(self.next_number);
+            self.next_number += 1;
+            self.outstanding.push_back(Outstanding { number: staged, ready: number, since: now });
+            out.push(Output::Log(Staged::new(staged, write, held)));
+            if self.defect == Some(Defect::WalApplyBeforeFsync) {
+                self.node.on_persist_ready(number);
+            }
+        }
+    }
+
+    /// A ready without a write of its own keeps its place behind the writes before it.
+    fn follow(&mut self, ready: u64, held: Vec<(MemberId, RaftMessage)>, out: &mut Outputs) {
+        match self.outstanding.back() {
+            Some(last) => self.behind.push_back((last.number, ready, held)),
+            None => {
+                self.node.on_persist_ready(ready);
+                send(held, out);
+            }
+        }
+    }
+
+    /// The next entry to apply.
+    pub(super) fn next_to_apply(&mut self) -> Option<Entry> {
+        self.to_apply.pop_front()
+    }
+
+    pub(super) fn has_to_apply(&self) -> bool {
+        !self.to_apply.is_empty()
+    }
+
+    /// Everything up to `index` is applied.
+    pub(super) fn applied_to(&mut self, index: u64) {
+        self.node.advance_apply_to(index);
+    }
+
+    /// Applies a configuration change that was committed.
+    pub(super) fn apply_conf_change(&mut self, change: &raftpb::ConfChange) -> Result<(), String> {
+        let mut single = eraftpb::ConfChange::default();
+        single.node_id = change.node_id();
+        single.change_type = match change.r#type() {
+            raftpb::ConfChangeType::ConfChangeAddNode => eraftpb::ConfChangeType::AddNode,
+            raftpb::ConfChangeType::ConfChangeRemoveNode => eraftpb::ConfChangeType::RemoveNode,
+            raftpb::ConfChangeType::ConfChangeAddLearnerNode => {
+                eraftpb::ConfChangeType::AddLearnerNode
+            }
+            raftpb::ConfChangeType::ConfChangeUpdateNode => return Ok(()),
+        };
+        self.node.apply_conf_change(&single).map_err(|error| error.to_string())?;
+        self.draw_election_timeout();
+        Ok(())
+    }
+
+    pub(super) fn is_leader(&self) -> bool {
+        self.node.raft.state == StateRole::Leader
+    }
+
+    pub(super) fn leader(&self) -> Option<MemberId> {
+        let leader = self.node.raft.leader_id;
+        (leader != 0).then_some(MemberId(leader))
+    }
+
+    pub(super) fn term(&self) -> u64 {
+        self.node.raft.term
+    }
+
+    pub(super) fn commit(&self) -> u64 {
+        self.node.raft.raft_log.committed
+    }
+
+    /// Whether this leader has committed an entry of its term, so that it can confirm reads.
+    pub(super) fn has_committed_in_term(&self) -> bool {
+        self.node.raft.commit_to_current_term()
+    }
+
+    /// How far a peer's log matches this leader's, as far as it knows.
+    pub(super) fn matched(&self, peer: MemberId) -> Option<u64> {
+        self.node.raft.prs().get(peer.0).map(|progress| progress.matched)
+    }
+
+    pub(super) fn is_voter(&self, peer: MemberId) -> bool {
+        self.node.raft.prs().conf().voters().contains(peer.0)
+    }
+
+    /// The entry at an index of the log.
+    pub(super) fn entry(&self, index: u64) -> Option<LogEntry> {
+        self.node.store().get(index).map(to_log_entry)
+    }
+
+    pub(super) fn view(&self) -> RaftView {
+        let raft = &self.node.raft;
+        RaftView {
+            term: raft.term,
+            vote: raft.vote,
+            role: role(raft.state),
+            leader: MemberId(raft.leader_id),
+            commit: raft.raft_log.committed,
+            applied: raft.raft_log.applied,
+            last_index: raft.raft_log.last_index(),
+        }
+    }
+
+    fn role_note(&self) -> Note {
+        let view = self.view();
+        Note::Role { term: view.term, leader: view.leader, role: view.role }
+    }
+}
+
+fn role(state: StateRole) -> Role {
+    match state {
+        StateRole::Follower => Role::Follower,
+        StateRole::PreCandidate => Role::PreCandidate,
+        StateRole::Candidate => Role::Candidate,
+        StateRole::Leader => Role::Leader,
+    }
+}
+
+fn addressed(messages: Vec<eraftpb::Message>) -> Vec<(MemberId, RaftMessage)> {
+    messages.into_iter().map(|message| (MemberId(message.to), RaftMessage(message))).collect()
+}
+
+fn send(messages: Vec<(MemberId, RaftMessage)>, out: &mut Outputs) {
+    for (to, message) in messages {
+        out.push(Output::Send { to, message });
+    }
+}
+
+fn to_raft_kind(kind: EntryKind) -> EntryType {
+    match kind {
+        EntryKind::Normal => EntryType::EntryNormal,
+        EntryKind::ConfChange => EntryType::EntryConfChange,
+    }
+}
+
+fn to_raft_entry(entry: &LogEntry) -> Entry {
+    let mut result = Entry::default();
+    result.entry_type = to_raft_kind(entry.kind);
+    result.term = entry.term;
+    result.index = entry.index;
+    result.data = entry.data.clone();
+    result
+}
+
+fn to_log_entry(entry: &Entry) -> LogEntry {
+    LogEntry {
+        kind: match entry.entry_type {
+            EntryType::EntryNormal => EntryKind::Normal,
+            _ => EntryKind::ConfChange,
+        },
+        term: entry.term,
+        index: entry.index,
+        data: entry.data.clone(),
+    }
+}

@@ -1,20 +1,19 @@
-//! The multi-version store.
+//! The multi-version store: every key's versions by revision, the log of changes that watchers
+//! read, compaction, and the hashes that members compare.
+//!
+//! A `Store` changes only by applying entries, in the same way on every member. Its state is made
+//! of persistent maps, so that a `View` pins a revision in constant time and a write while one is
+//! held copies only paths. Nothing here knows the disk: the database writer takes what a write
+//! changed from `Store::last_changes`.
 
-use crate::api::ApiError;
-use crate::proto::etcdserverpb as pb;
+mod change;
+mod digest;
+mod revision;
+mod store;
+mod view;
 
-/// An immutable view of the store, pinned at the revision at which it was taken.
-#[derive(Clone, Debug)]
-pub struct View {}
-
-impl View {
-    /// Answers a range request.
-    pub fn range(&self, _request: &pb::RangeRequest) -> Result<pb::RangeResponse, ApiError> {
-        Err(ApiError::NotCapable)
-    }
-
-    /// Hash of the key space at a revision.
-    pub fn hash_kv(&self, _revision: i64) -> Result<pb::HashKvResponse, ApiError> {
-        Err(ApiError::NotCapable)
-    }
-}
+pub use change::Change;
+pub use digest::Digest;
+pub use revision::Revision;
+pub use store::Store;
+pub use view::View;

@@ -1,6 +1,8 @@
 //! What a scenario runs in: a world starts and breaks members, carries client operations, and moves
 //! time. The loop world simulates; the process world drives real processes on loopback.
 
+pub mod convert;
+
 use std::time::Duration;
 
 use detsim_reports::record::{Call, ClientId, Internals, MemberName, OpId, Outcome, Time};

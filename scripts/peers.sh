@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Finds or builds real etcd binaries to compare with.
 #
-#   scripts/peers.sh [--tools] MINOR...     MINOR is 3.4, 3.5, 3.6, 3.7 or all (3.5 to 3.7)
+#   scripts/peers.sh [--tools] [--no-build] MINOR...
+#       MINOR is 3.4, 3.5, 3.6, 3.7 or all (3.5 to 3.7)
 #
 # Prints one line per binary on standard output, `etcd-3.6=/path/to/etcd`, and with --tools also
-# `etcdctl-3.6=` and `etcdutl-3.6=`. Progress and complaints go to standard error.
+# `etcdctl-3.6=` and `etcdutl-3.6=`. Progress and complaints go to standard error. With --no-build
+# it only looks.
 #
 # Looked for in $DETCD_PEERS_DIR, then in the cache ($XDG_CACHE_HOME/detcd-peers), both laid out as
 # MINOR/etcd. What is missing is built from etcd's published Go modules at the newest patch of the
@@ -17,13 +19,14 @@ set -uo pipefail
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/detcd-peers
 missing=0
+may_build=yes
 binaries=(etcd)
 minors=()
 
 say() { echo "peers: $*" >&2; }
 
 usage() {
-    sed -n '2,5p' "$0" | sed 's/^# \{0,1\}//' >&2
+    sed -n '2,6p' "$0" | sed 's/^# \{0,1\}//' >&2
     exit 2
 }
 
@@ -117,8 +120,9 @@ unpack_debian() {
 obtain() {
     local path
     if ! path=$(found "$1" "$2"); then
-        case $1-$2 in
-            etcdutl-3.4) return 0 ;;
+        case $may_build-$1-$2 in
+            *-etcdutl-3.4) return 0 ;;
+            no-*) ;;
             *-3.4) unpack_debian ;;
             *) build "$1" "$2" ;;
         esac
@@ -133,6 +137,7 @@ obtain() {
 
 for argument in "$@"; do
     case $argument in
+        --no-build) may_build=no ;;
         --tools) binaries=(etcd etcdctl etcdutl) ;;
         all) minors+=(3.5 3.6 3.7) ;;
         3.4 | 3.5 | 3.6 | 3.7) minors+=("$argument") ;;

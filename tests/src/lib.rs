@@ -1,1 +1,6 @@
-//! Black-box tests; they live beside this file.
+//! Black-box tests of the command lines, the scenarios and the formats; they live beside this file.
+
+pub mod peers;
+
+#[cfg(test)]
+mod process_world;

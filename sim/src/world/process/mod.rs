@@ -1,0 +1,419 @@
+//! The process world: real processes on loopback, `etcd` or `detcd`, each with a folder of its own.
+//! It asks whether the simulation is honest, and what an expectation is worth against the real thing.
+//!
+//! Time is the machine's. Calls travel through the JSON gateway on threads that report to one
+//! channel; processes are started, signalled and reaped on the world's own thread, and none outlives
+//! the world. Runs do not repeat. Power, disks, networks and clocks cannot be broken here.
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "real processes live in real time, and a blocking call needs a thread"
+)]
+
+mod address;
+mod client;
+mod gateway;
+mod host;
+mod log;
+mod watch;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::{Duration, Instant};
+
+use detsim_reports::record::{Body, Call, ClientId, MemberName, OpId, Outcome, Time};
+use ureq::Agent;
+
+use self::address::{Addresses, PLACES};
+use self::host::Host;
+use self::watch::Closer;
+use super::{
+    ClockFault, DiskFault, Launch, MemberStatus, NetworkFault, World, WorldError, WorldEvent,
+};
+
+/// How often processes are looked at for having ended.
+const REAP_EVERY: Duration = Duration::from_millis(5);
+/// How long a member may take over its status. It answers from memory or not at all.
+const STATUS_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// What stays on this machine when a world ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// Nothing.
+    Nothing,
+    /// Each member's log.
+    Logs,
+    /// Logs and data directories.
+    Everything,
+}
+
+/// Members as processes.
+#[derive(Debug)]
+pub struct ProcessWorld {
+    program: PathBuf,
+    directory: PathBuf,
+    leave: Leave,
+    addresses: Addresses,
+    began: Instant,
+    names: Vec<MemberName>,
+    members: Vec<Member>,
+    watches: BTreeMap<OpId, Closer>,
+    waiting: VecDeque<WorldEvent>,
+    reports: Receiver<WorldEvent>,
+    reporter: Sender<WorldEvent>,
+}
+
+#[derive(Debug)]
+struct Member {
+    host: Host,
+    agent: Agent,
+    endpoint: String,
+    /// The identity that the running process gave itself, once it was asked.
+    identity: Option<u64>,
+}
+
+impl ProcessWorld {
+    /// A world whose members run `program`, with no members yet.
+    pub fn new(program: &Path, leave: Leave) -> Result<ProcessWorld, WorldError> {
+        static WORLDS: AtomicU32 = AtomicU32::new(0);
+        let number = WORLDS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("detsim-{}-{number}", std::process::id());
+        let (reporter, reports) = mpsc::channel();
+        // A process starts in its own folder, where a relative path would mean something else.
+        let program = program
+            .canonicalize()
+            .map_err(|error| WorldError::Harness(format!("{}: {error}", program.display())))?;
+        Ok(ProcessWorld {
+            program,
+            directory: std::env::temp_dir().join(name),
+            leave,
+            addresses: Addresses::find()?,
+            began: Instant::now(),
+            names: Vec::new(),
+            members: Vec::new(),
+            watches: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            reports,
+            reporter,
+        })
+    }
+
+    /// Where logs and data directories lie while the world lives.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Decides anew what stays.
+    pub fn leave(&mut self, leave: Leave) {
+        self.leave = leave;
+    }
+
+    /// The command line of a member: the flags asked for, with addresses and folders of this world,
+    /// and what a process needs not to meet another one.
+    fn arguments(&self, member: usize, launch: &Launch) -> Vec<String> {
+        let host = &self.members[member].host;
+        let mut flags = launch.flags.clone();
+        for (name, value) in &mut flags {
+            *value = match name.as_str() {
+                "data-dir" | "wal-dir" => host.data(value).display().to_string(),
+                _ => self.addresses.localize(value),
+            };
+        }
+        let defaults = [
+            ("name", self.names[member].0.clone()),
+            ("data-dir", host.data("data").display().to_string()),
+            ("listen-peer-urls", self.peer_url(member)),
+            ("initial-advertise-peer-urls", self.peer_url(member)),
+            ("listen-client-urls", self.client_url(member)),
+            ("advertise-client-urls", self.client_url(member)),
+        ];
+        for (name, value) in defaults {
+            if !flags.iter().any(|(flag, _)| flag == name) {
+                flags.push((name.to_owned(), value));
+            }
+        }
+        flags.into_iter().map(|(name, value)| format!("--{name}={value}")).collect()
+    }
+
+    fn unsupported<T>(&self, what: &str) -> Result<T, WorldError> {
+        Err(WorldError::Unsupported { world: self.name(), what: what.to_owned() })
+    }
+
+    fn runs(&self, member: usize) -> Result<(), WorldError> {
+        if self.members[member].host.is_running() {
+            return Ok(());
+        }
+        Err(WorldError::Harness(format!("{} does not run", self.names[member].0)))
+    }
+
+    /// Queues the ends of processes that have ended by themselves.
+    fn reap(&mut self) {
+        for (place, member) in self.members.iter_mut().enumerate() {
+            if let Some(exit) = member.host.reap() {
+                self.waiting.push_back(WorldEvent::Exited { member: place, exit });
+            }
+        }
+    }
+
+    fn ask_status(&mut self, member: usize) -> Option<MemberStatus> {
+        let member = &mut self.members[member];
+        if !member.host.is_running() || member.host.is_paused() {
+            return None;
+        }
+        let outcome =
+            client::perform(&member.agent, &member.endpoint, &Call::Status, STATUS_TIMEOUT);
+        let Outcome::Ok(reply) = outcome else { return None };
+        let Body::Status { leader, raft_applied_index, .. } = reply.body else { return None };
+        member.identity = Some(reply.header.member_id);
+        Some(MemberStatus {
+            running: true,
+            ready: true,
+            leader: self.place_of(leader),
+            term: reply.header.raft_term,
+            applied: raft_applied_index,
+            revision: reply.header.revision,
+            exit: None,
+        })
+    }
+
+    /// The place of the member with this identity, if any running member claims it.
+    fn place_of(&mut self, identity: u64) -> Option<usize> {
+        if identity == 0 {
+            return None;
+        }
+        let known = |world: &ProcessWorld| {
+            world.members.iter().position(|member| member.identity == Some(identity))
+        };
+        known(self).or_else(|| {
+            let strangers: Vec<usize> = (0..self.members.len())
+                .filter(|place| self.members[*place].identity.is_none())
+                .collect();
+            for place in strangers {
+                let member = &mut self.members[place];
+                if !member.host.is_running() || member.host.is_paused() {
+                    continue;
+                }
+                let outcome =
+                    client::perform(&member.agent, &member.endpoint, &Call::Status, STATUS_TIMEOUT);
+                if let Outcome::Ok(reply) = outcome {
+                    member.identity = Some(reply.header.member_id);
+                }
+            }
+            known(self)
+        })
+    }
+
+    fn localized(&self, call: &Call) -> Call {
+        let localize = |urls: &[String]| -> Vec<String> {
+            urls.iter().map(|url| self.addresses.localize(url)).collect()
+        };
+        match call {
+            Call::MemberAdd { peer_urls, is_learner } => {
+                Call::MemberAdd { peer_urls: localize(peer_urls), is_learner: *is_learner }
+            }
+            Call::MemberUpdate { id, peer_urls } => {
+                Call::MemberUpdate { id: *id, peer_urls: localize(peer_urls) }
+            }
+            other => other.clone(),
+        }
+    }
+}
+
+impl World for ProcessWorld {
+    fn name(&self) -> &'static str {
+        "process"
+    }
+
+    fn now(&self) -> Time {
+        Time::ZERO.after(self.began.elapsed())
+    }
+
+    fn members(&self) -> &[MemberName] {
+        &self.names
+    }
+
+    fn peer_url(&self, member: usize) -> String {
+        format!("http://{}", self.addresses.peer(member))
+    }
+
+    fn client_url(&self, member: usize) -> String {
+        format!("http://{}", self.addresses.client(member))
+    }
+
+    fn add_member(&mut self, name: &MemberName) -> Result<usize, WorldError> {
+        let place = self.members.len();
+        if place == PLACES {
+            return self.unsupported(&format!("hold more than {PLACES} members"));
+        }
+        let plain: String =
+            name.0.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        let host = Host::new(self.directory.join(format!("{place}-{plain}")))?;
+        let endpoint = self.addresses.client(place);
+        self.members.push(Member { host, agent: client::agent(), endpoint, identity: None });
+        self.names.push(name.clone());
+        Ok(place)
+    }
+
+    fn start(&mut self, member: usize, launch: &Launch) -> Result<(), WorldError> {
+        self.reap();
+        if self.members[member].host.is_running() {
+            let name = &self.names[member].0;
+            return Err(WorldError::Harness(format!("{name} runs already")));
+        }
+        let arguments = self.arguments(member, launch);
+        let listens = arguments.iter().find_map(|flag| flag.strip_prefix("--listen-client-urls="));
+        let listens = listens.expect("it has a default").split(',').next().unwrap_or_default();
+        let endpoint = listens.trim_start_matches("http://").to_owned();
+        let program = self.program.clone();
+        let member = &mut self.members[member];
+        if launch.wipe {
+            member.host.wipe()?;
+        }
+        member.host.start(&program, &arguments)?;
+        member.agent = client::agent();
+        member.endpoint = endpoint;
+        member.identity = None;
+        Ok(())
+    }
+
+    fn kill(&mut self, member: usize) -> Result<(), WorldError> {
+        self.reap();
+        self.runs(member)?;
+        self.members[member].host.kill();
+        Ok(())
+    }
+
+    fn power_loss(&mut self, _members: &[usize]) -> Result<(), WorldError> {
+        self.unsupported("cut the power: what a process wrote, the operating system keeps")
+    }
+
+    fn stop(&mut self, member: usize) -> Result<(), WorldError> {
+        self.reap();
+        self.runs(member)?;
+        self.members[member].host.terminate()
+    }
+
+    fn pause(&mut self, member: usize) -> Result<(), WorldError> {
+        self.reap();
+        self.runs(member)?;
+        self.members[member].host.pause()
+    }
+
+    fn resume(&mut self, member: usize) -> Result<(), WorldError> {
+        self.reap();
+        self.runs(member)?;
+        self.members[member].host.resume()
+    }
+
+    fn network(&mut self, fault: &NetworkFault) -> Result<(), WorldError> {
+        match fault {
+            NetworkFault::Heal { .. } | NetworkFault::HealAll => Ok(()),
+            _ => self.unsupported("break links: members talk over loopback directly"),
+        }
+    }
+
+    fn disk(&mut self, _member: usize, fault: &DiskFault) -> Result<(), WorldError> {
+        match fault {
+            DiskFault::Recover => Ok(()),
+            _ => self.unsupported("break disks: members write to this machine's files"),
+        }
+    }
+
+    fn clock(&mut self, _member: usize, _fault: ClockFault) -> Result<(), WorldError> {
+        self.unsupported("change clocks: members read this machine's")
+    }
+
+    fn status(&mut self, member: usize) -> MemberStatus {
+        self.reap();
+        self.ask_status(member).unwrap_or_else(|| {
+            let host = &self.members[member].host;
+            MemberStatus {
+                running: host.is_running(),
+                exit: host.exit().cloned(),
+                ..MemberStatus::default()
+            }
+        })
+    }
+
+    fn log_contains(&mut self, member: usize, text: &str) -> bool {
+        log::contains(&self.members[member].host.log(), &self.addresses.localize(text))
+    }
+
+    fn invoke(
+        &mut self,
+        op: OpId,
+        _client: ClientId,
+        member: usize,
+        call: &Call,
+        timeout: Duration,
+    ) {
+        let member = &self.members[member];
+        let (agent, endpoint) = (member.agent.clone(), member.endpoint.clone());
+        let reports = self.reporter.clone();
+        if let Call::Watch(watch) = call {
+            let closer = Closer::default();
+            self.watches.insert(op, closer.clone());
+            let watch = watch.clone();
+            std::thread::spawn(move || {
+                watch::follow(&endpoint, op, &watch, timeout, &closer, &reports);
+            });
+            return;
+        }
+        let call = self.localized(call);
+        std::thread::spawn(move || {
+            let outcome = client::perform(&agent, &endpoint, &call, timeout);
+            // The world may be gone; then nobody wants to know.
+            let _ = reports.send(WorldEvent::Completed { op, outcome });
+        });
+    }
+
+    fn close(&mut self, op: OpId) {
+        if let Some(closer) = self.watches.get(&op) {
+            closer.close();
+        }
+    }
+
+    fn advance(&mut self, until: Time) -> WorldEvent {
+        loop {
+            self.reap();
+            if let Some(event) = self.waiting.pop_front() {
+                return event;
+            }
+            let left = until.since(self.now());
+            if let Ok(event) = self.reports.recv_timeout(left.min(REAP_EVERY)) {
+                if let WorldEvent::Completed { op, .. } = &event {
+                    self.watches.remove(op);
+                }
+                return event;
+            }
+            if until <= self.now() {
+                return WorldEvent::Reached;
+            }
+        }
+    }
+}
+
+impl Drop for ProcessWorld {
+    fn drop(&mut self) {
+        for member in &mut self.members {
+            member.host.kill();
+        }
+        for closer in self.watches.values() {
+            closer.close();
+        }
+        // What cannot be removed stays: it is the temporary directory's.
+        match self.leave {
+            Leave::Everything => {}
+            Leave::Nothing => {
+                let _ = std::fs::remove_dir_all(&self.directory);
+            }
+            Leave::Logs => {
+                for member in &mut self.members {
+                    let _ = member.host.wipe();
+                }
+            }
+        }
+    }
+}

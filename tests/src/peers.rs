@@ -1,0 +1,34 @@
+//! Real etcd binaries to compare with. They are looked for and never built here: a test run downloads
+//! nothing. `scripts/peers.sh 3.6` builds what is missing.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Set to make a missing peer a failure instead of a skipped test.
+pub const REQUIRE: &str = "DETCD_REQUIRE_PEERS";
+
+/// The etcd server of a minor version, `3.6`. Without one the caller has nothing to compare with and
+/// returns; that `test` is skipped is said past the test runner's capture.
+pub fn etcd(minor: &str, test: &str) -> Option<PathBuf> {
+    let found = find(minor);
+    if found.is_none() {
+        assert!(
+            std::env::var_os(REQUIRE).is_none(),
+            "{REQUIRE} is set and there is no etcd {minor}"
+        );
+        let skipped = format!(
+            "\nSKIPPED {test}: no etcd {minor} on this machine. `scripts/peers.sh {minor}` gets one.\n"
+        );
+        // A closed standard error is no reason to fail.
+        let _ = std::io::stderr().write_all(skipped.as_bytes());
+    }
+    found
+}
+
+fn find(minor: &str) -> Option<PathBuf> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/peers.sh");
+    let output = Command::new(script).args(["--no-build", minor]).output().ok()?;
+    let lines = String::from_utf8(output.stdout).ok()?;
+    lines.lines().find_map(|line| line.strip_prefix(&format!("etcd-{minor}="))).map(PathBuf::from)
+}

@@ -1,5 +1,6 @@
 //! The simulator and its harness.
 
 pub mod check;
+pub mod language;
 pub mod seed;
 pub mod world;

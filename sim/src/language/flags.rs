@@ -1,0 +1,105 @@
+//! The names of etcd's flags, so that a misspelt one is an error in the script and not a member
+//! that ignores it or fails for the wrong reason. Source: contract-cluster.md, sections 1.2, 1.3.
+
+/// Short names that scripts use for long flags.
+pub const SHORT: [(&str, &str); 2] =
+    [("state", "initial-cluster-state"), ("token", "initial-cluster-token")];
+
+/// The flag that a name stands for.
+pub fn long(name: &str) -> &str {
+    SHORT.iter().find(|(short, _)| *short == name).map_or(name, |(_, long)| long)
+}
+
+/// The name that scripts use for a flag.
+pub fn short(flag: &str) -> &str {
+    SHORT.iter().find(|(_, long)| *long == flag).map_or(flag, |(short, _)| short)
+}
+
+/// Whether etcd of any version has the flag.
+pub fn is_flag(name: &str) -> bool {
+    NAMES.contains(&name) || name.starts_with("experimental-") || name == "compat-version"
+}
+
+/// Flags of etcd 3.5 to 3.8 that scenarios may set.
+pub const NAMES: [&str; 80] = [
+    "advertise-client-urls",
+    "auth-token",
+    "auth-token-ttl",
+    "auto-compaction-mode",
+    "auto-compaction-retention",
+    "auto-tls",
+    "backend-batch-interval",
+    "backend-batch-limit",
+    "backend-bbolt-freelist-type",
+    "bcrypt-cost",
+    "bootstrap-defrag-threshold-megabytes",
+    "cert-file",
+    "cipher-suites",
+    "client-cert-auth",
+    "compact-hash-check-time",
+    "compaction-batch-limit",
+    "compaction-sleep-interval",
+    "config-file",
+    "corrupt-check-time",
+    "cors",
+    "data-dir",
+    "discovery",
+    "discovery-dial-timeout",
+    "discovery-endpoints",
+    "discovery-fallback",
+    "discovery-request-timeout",
+    "discovery-srv",
+    "discovery-srv-name",
+    "discovery-token",
+    "downgrade-check-time",
+    "election-timeout",
+    "enable-grpc-gateway",
+    "enable-pprof",
+    "feature-gates",
+    "force-new-cluster",
+    "grpc-keepalive-interval",
+    "grpc-keepalive-min-time",
+    "grpc-keepalive-timeout",
+    "heartbeat-interval",
+    "host-whitelist",
+    "initial-advertise-peer-urls",
+    "initial-cluster",
+    "initial-cluster-state",
+    "initial-cluster-token",
+    "initial-election-tick-advance",
+    "key-file",
+    "listen-client-http-urls",
+    "listen-client-urls",
+    "listen-metrics-urls",
+    "listen-peer-urls",
+    "log-format",
+    "log-level",
+    "log-outputs",
+    "max-concurrent-streams",
+    "max-learners",
+    "max-request-bytes",
+    "max-snapshots",
+    "max-txn-ops",
+    "max-wals",
+    "memory-mlock",
+    "metrics",
+    "name",
+    "peer-auto-tls",
+    "peer-cert-file",
+    "peer-client-cert-auth",
+    "peer-key-file",
+    "pre-vote",
+    "quota-backend-bytes",
+    "raft-read-timeout",
+    "raft-write-timeout",
+    "snapshot-catchup-entries",
+    "snapshot-count",
+    "strict-reconfig-check",
+    "tls-max-version",
+    "tls-min-version",
+    "unsafe-no-fsync",
+    "v2-deprecation",
+    "wal-dir",
+    "warning-apply-duration",
+    "watch-progress-notify-interval",
+];

@@ -1,0 +1,17 @@
+//! The scenario language: scenarios, plans and findings are scripts in it. `scenarios/README.md`
+//! documents the grammar.
+//!
+//! `parse` reads a script, printing one gives its canonical text, and each reads back what the
+//! other wrote. What the words do is the business of `run`.
+
+pub mod ast;
+mod error;
+pub mod flags;
+mod lexer;
+mod parser;
+mod print;
+pub mod value;
+
+pub use ast::Script;
+pub use error::{Problem, SyntaxError};
+pub use parser::{Vocabulary, parse};

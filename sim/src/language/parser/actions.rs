@@ -1,0 +1,205 @@
+//! Statements that do something to the cluster, now or at a time.
+
+use super::super::ast::{Action, Direction, Sides, StartAction, Target, Targets};
+use super::super::value::{Kind, Parameter};
+use super::Scope;
+use super::cursor::{Cursor, Parsed};
+use crate::world::{ClockFault, DiskFault, MessageClass};
+
+/// The words that begin an action.
+pub const WORDS: [&str; 13] = [
+    "start",
+    "restart",
+    "stop",
+    "kill",
+    "power-loss",
+    "pause",
+    "resume",
+    "cut",
+    "heal",
+    "reset",
+    "link",
+    "disk",
+    "clock",
+];
+
+const fn parameter(name: &'static str, kind: Kind, meaning: &'static str) -> Parameter {
+    Parameter { name, kind, default: "", meaning }
+}
+
+/// What `cut` may be told.
+const CLASS: [Parameter; 1] = [parameter("class", Kind::Text, "which messages are lost")];
+
+/// The message classes by their words.
+pub const CLASSES: [(&str, MessageClass); 6] = [
+    ("all", MessageClass::All),
+    ("heartbeats", MessageClass::Heartbeats),
+    ("appends", MessageClass::Appends),
+    ("votes", MessageClass::Votes),
+    ("read-index", MessageClass::ReadIndex),
+    ("snapshots", MessageClass::Snapshots),
+];
+
+/// What `link` may be told.
+pub const QUALITY: [Parameter; 5] = [
+    parameter("latency", Kind::Span, "how long a message travels"),
+    parameter("loss", Kind::Percent, "how many messages need a retransmission"),
+    parameter("duplicate", Kind::Percent, "how many messages arrive twice"),
+    parameter("reorder", Kind::Percent, "how many messages are overtaken"),
+    parameter("bandwidth", Kind::Size, "bytes per second"),
+];
+
+/// Disk faults that are one word.
+pub const DISK_FAULTS: [(&str, DiskFault); 7] = [
+    ("hang", DiskFault::Hang),
+    ("sync-error", DiskFault::SyncError),
+    ("write-error", DiskFault::WriteError),
+    ("full", DiskFault::Full),
+    ("tear-tail", DiskFault::TearLogTail),
+    ("corrupt-middle", DiskFault::CorruptLogMiddle),
+    ("recover", DiskFault::Recover),
+];
+
+impl Scope {
+    pub(super) fn action(&self, word: &str, cursor: &mut Cursor) -> Parsed<Action> {
+        Ok(match word {
+            "start" => Action::Start(self.start(cursor)?),
+            "restart" => Action::Restart(self.start(cursor)?),
+            "stop" => Action::Stop(self.targets(cursor)?),
+            "kill" => Action::Kill(self.targets(cursor)?),
+            "power-loss" => Action::PowerLoss(self.targets(cursor)?),
+            "pause" => Action::Pause(self.targets(cursor)?),
+            "resume" => Action::Resume(self.targets(cursor)?),
+            "cut" => {
+                let sides = self.sides(cursor)?;
+                Action::Cut(sides, message_class(cursor)?)
+            }
+            "heal" if cursor.at_end() => Action::Heal(None),
+            "heal" => Action::Heal(Some(self.sides(cursor)?)),
+            "reset" => Action::Reset(self.sides(cursor)?),
+            "link" => {
+                let sides = self.sides(cursor)?;
+                let settings = cursor.settings(&QUALITY)?;
+                if settings.0.is_empty() {
+                    return Err(cursor.unexpected());
+                }
+                Action::Link(sides, settings)
+            }
+            "disk" => {
+                let targets = self.targets(cursor)?;
+                Action::Disk(targets, disk_fault(cursor)?)
+            }
+            "clock" => {
+                let targets = self.targets(cursor)?;
+                Action::Clock(targets, clock_fault(cursor)?)
+            }
+            _ => unreachable!("every action's word is handled"),
+        })
+    }
+
+    fn start(&self, cursor: &mut Cursor) -> Parsed<StartAction> {
+        let targets = self.targets(cursor)?;
+        let wipe = cursor.takes("wipe");
+        Ok(StartAction { targets, wipe, flags: self.flags(cursor)? })
+    }
+
+    fn sides(&self, cursor: &mut Cursor) -> Parsed<Sides> {
+        let from = self.side(cursor)?;
+        let direction = match cursor.peek_word() {
+            Some("|") => Direction::Both,
+            Some("->") => Direction::OneWay,
+            _ => {
+                cursor.would_take("`|`", []);
+                cursor.would_take("`->`", []);
+                return Err(cursor.unexpected());
+            }
+        };
+        cursor.advance();
+        let to = self.side(cursor)?;
+        if from.contains(&Target::Rest) && to.contains(&Target::Rest) {
+            return cursor.invalid("`rest` is what the other side does not name");
+        }
+        Ok(Sides { from, to, direction })
+    }
+
+    fn side(&self, cursor: &mut Cursor) -> Parsed<Targets> {
+        let mut side = Vec::new();
+        loop {
+            if cursor.takes("clients") {
+                side.push(Target::Clients);
+            } else if let Some(target) = cursor.peek_word().and_then(|word| self.find_target(word))
+            {
+                cursor.advance();
+                side.push(target);
+            } else {
+                self.would_take_target(cursor);
+                break;
+            }
+        }
+        if side.is_empty() { Err(cursor.unexpected()) } else { Ok(side) }
+    }
+}
+
+fn message_class(cursor: &mut Cursor) -> Parsed<MessageClass> {
+    let column = cursor.column();
+    let settings = cursor.settings(&CLASS)?;
+    let Some(text) = settings.text("class") else { return Ok(MessageClass::All) };
+    let found = CLASSES.iter().find(|(word, _)| *word == text);
+    found.map(|(_, class)| *class).ok_or_else(|| {
+        let words: Vec<&str> = CLASSES.iter().map(|(word, _)| *word).collect();
+        (
+            column,
+            super::Problem::Unexpected {
+                expected: vec![format!("a class of messages ({})", words.join(", "))],
+                found: text.to_owned(),
+                suggestion: super::super::error::nearest(text, words.iter().copied()),
+            },
+        )
+    })
+}
+
+fn disk_fault(cursor: &mut Cursor) -> Parsed<DiskFault> {
+    let latency = [parameter("sync-latency", Kind::Duration, "how long a sync takes")];
+    if let Some(latency) = cursor.settings(&latency)?.duration("sync-latency") {
+        return Ok(DiskFault::SyncLatency(latency));
+    }
+    for (word, fault) in &DISK_FAULTS {
+        if cursor.takes(word) {
+            return Ok(fault.clone());
+        }
+    }
+    Err(cursor.unexpected())
+}
+
+fn clock_fault(cursor: &mut Cursor) -> Parsed<ClockFault> {
+    let column = cursor.column();
+    let settings = cursor.settings(&[
+        parameter("jump", Kind::Text, "how far the wall clock jumps"),
+        parameter("drift", Kind::Text, "how much faster both clocks run"),
+    ])?;
+    let fault = match (settings.text("jump"), settings.text("drift")) {
+        (Some(jump), None) => signed_ms(jump).map(|by_ms| ClockFault::JumpWall { by_ms }),
+        (None, Some(drift)) => drift
+            .strip_suffix("ppm")
+            .and_then(|ppm| ppm.parse().ok())
+            .filter(|ppm: &i32| ppm.unsigned_abs() < 1_000_000)
+            .map(|ppm| ClockFault::Drift { ppm }),
+        (None, None) => return Err(cursor.unexpected()),
+        (Some(_), Some(_)) => None,
+    };
+    fault.ok_or_else(|| {
+        let what = "a clock takes one of `jump=+5s`, `jump=-200ms`, `drift=+200ppm`";
+        (column, super::Problem::Invalid(what.to_owned()))
+    })
+}
+
+/// Whole milliseconds with a sign.
+fn signed_ms(text: &str) -> Option<i64> {
+    let (sign, rest) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let duration = super::super::value::duration(rest)?;
+    let is_whole = duration.subsec_nanos() % 1_000_000 == 0;
+    is_whole.then(|| i64::try_from(duration.as_millis()).ok()).flatten().map(|ms| sign * ms)
+}

@@ -1,6 +1,9 @@
 //! A member's settings, as etcd's flags name them.
 //! Source: contract-cluster.md, section 1.
 
+pub mod quote;
+pub mod url;
+
 use std::time::Duration;
 
 use crate::planted::Defect;

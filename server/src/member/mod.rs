@@ -6,10 +6,13 @@
 
 mod consensus;
 pub mod id;
+pub mod identity;
 pub mod io;
+pub mod membership;
 mod message;
 mod raftlog;
 pub mod time;
+pub mod version;
 pub mod work;
 
 pub use consensus::RaftView;

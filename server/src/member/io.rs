@@ -20,7 +20,7 @@ pub struct RaftMessage(pub(crate) raft::eraftpb::Message);
 
 /// A unary client request. Auth requests are part of the shape and are refused until there is an
 /// auth store.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum Request {
     Range(pb::RangeRequest),
@@ -49,7 +49,7 @@ pub enum Request {
 }
 
 /// The answer to the request of the same name.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum Response {
     Range(pb::RangeResponse),
@@ -76,7 +76,7 @@ pub enum Response {
 }
 
 /// What the caller's metadata asked for, beside the request.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CallOptions {
     /// Metadata `hasleader: true`: fail at once when no leader is known.
     pub require_leader: bool,
@@ -85,7 +85,7 @@ pub struct CallOptions {
 }
 
 /// A streaming method that a client opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StreamKind {
     /// `Watch.Watch`.
     Watch,
@@ -100,7 +100,7 @@ pub enum StreamKind {
 }
 
 /// A message from the client on an open stream.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum StreamMessage {
     Watch(pb::WatchRequest),
@@ -110,7 +110,7 @@ pub enum StreamMessage {
 }
 
 /// A message to the client on an open stream.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum StreamItem {
     Watch(pb::WatchResponse),
@@ -121,7 +121,7 @@ pub enum StreamItem {
 
 /// What one member asks another, or a joiner asks a cluster, beside raft messages: etcd's peer
 /// HTTP paths (contract-cluster.md, section 5.1).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PeerCall {
     /// `GET /members`.
     Members,
@@ -145,7 +145,7 @@ pub enum PeerCall {
 }
 
 /// A member as `GET /members` tells it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct MemberInfo {
     /// Its identity.
     pub id: MemberId,
@@ -160,7 +160,7 @@ pub struct MemberInfo {
 }
 
 /// The answer to a `PeerCall` that was served.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PeerAnswer {
     /// To `Members`.
     Members {
@@ -189,7 +189,7 @@ pub enum PeerAnswer {
 }
 
 /// A `PeerCall` that was answered with an HTTP status other than success, or not at all.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PeerCallError {
     /// Nobody answered in time, or the connection failed.
     Unreachable(String),
@@ -204,7 +204,7 @@ pub enum PeerCallError {
 
 /// What a peer says of itself when it dials a raft stream or posts a message
 /// (contract-cluster.md, section 5.2).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PeerHeader {
     /// `X-Server-From`.
     pub from: MemberId,
@@ -221,7 +221,7 @@ pub struct PeerHeader {
 }
 
 /// Why a raft stream was refused (contract-cluster.md, section 5.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DialRefusal {
     /// 412 `incompatible version`.
     IncompatibleVersion,
@@ -335,7 +335,7 @@ pub enum Input {
 }
 
 /// A change of whom the transport talks to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PeerChange {
     /// Dial this member's URLs for raft streams, and keep them.
     Add {
@@ -356,7 +356,7 @@ pub enum PeerChange {
 }
 
 /// Severity of a log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs)]
 pub enum Level {
     Debug,
@@ -367,7 +367,7 @@ pub enum Level {
 }
 
 /// A line for the member's log, with etcd's message texts and field names.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LogLine {
     /// Severity.
     pub level: Level,
@@ -392,7 +392,7 @@ impl LogLine {
 }
 
 /// Why a member stopped, with the exit code of the process.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Stop {
     /// 0 by itself or by signal, 1 failed to start or fatal, 2 panic of etcd's.
     pub exit_code: u8,
@@ -401,7 +401,7 @@ pub struct Stop {
 }
 
 /// What the member did, for whoever watches it from inside: checkers that are labelled white-box.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Note {
     /// A client request was given a raft request ID and proposed.
     Proposed {
@@ -433,7 +433,7 @@ pub enum Note {
 }
 
 /// A raft role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs)]
 pub enum Role {
     Follower,

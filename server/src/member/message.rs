@@ -3,6 +3,8 @@
 //! Wire numbers agree except for fields that etcd does not have; those are never sent
 //! (contract-cluster.md, section 5.9). Bytes from the network are parsed by prost alone.
 
+use std::hash::{Hash, Hasher};
+
 use bytes::Bytes;
 use prost::Message as _;
 use raft::eraftpb;
@@ -20,6 +22,26 @@ pub enum MessageError {
     /// A type that never travels, or that this version does not know.
     #[error("raft message of type {0} never travels")]
     Type(i32),
+}
+
+/// Over everything that travels, so that equal digests of two runs mean equal messages.
+impl Hash for RaftMessage {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let message = &self.0;
+        (message.msg_type as i32, message.to, message.from, message.term).hash(state);
+        (message.log_term, message.index, message.commit).hash(state);
+        (message.reject, message.reject_hint, &message.context[..]).hash(state);
+        message.entries.len().hash(state);
+        for entry in message.entries.iter() {
+            (entry.entry_type as i32, entry.term, entry.index, &entry.data[..]).hash(state);
+        }
+        if let Some(snapshot) = message.snapshot.as_ref() {
+            let metadata = snapshot.get_metadata();
+            (metadata.index, metadata.term, &snapshot.data[..]).hash(state);
+            let conf_state = metadata.get_conf_state();
+            (&conf_state.voters, &conf_state.learners).hash(state);
+        }
+    }
 }
 
 impl RaftMessage {

@@ -6,7 +6,7 @@ use crate::mvcc::View;
 use crate::proto::etcdserverpb as pb;
 
 /// Names a piece of work; chosen by the member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkId(pub u64);
 
 /// A piece of work.
@@ -21,7 +21,7 @@ pub struct Work {
 }
 
 /// What is to be computed from a view.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Job {
     /// A range read.
     Range(pb::RangeRequest),
@@ -39,7 +39,7 @@ pub struct WorkDone {
 }
 
 /// A result by kind of job.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum WorkResult {
     /// Of `Job::Range`; its header has only the revision.
     Range(pb::RangeResponse),

@@ -10,7 +10,7 @@ use crate::member::{id::MemberId, io::RaftMessage};
 use crate::proto::raftpb::ConfState;
 
 /// The kind of a raft entry that etcd allows in its log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EntryKind {
     /// An `InternalRaftRequest`, a raw v2 request, or nothing (the first entry of a term).
     Normal,
@@ -19,7 +19,7 @@ pub enum EntryKind {
 }
 
 /// One raft entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LogEntry {
     /// What `data` is.
     pub kind: EntryKind,
@@ -32,7 +32,7 @@ pub struct LogEntry {
 }
 
 /// Raft's hard state: term, vote, commit index.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct HardState {
     /// Current term.
     pub term: u64,
@@ -43,7 +43,7 @@ pub struct HardState {
 }
 
 /// Where a raft snapshot stands; {0, 0} at the head of every new log.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SnapshotMark {
     /// Last index it covers.
     pub index: u64,
@@ -54,7 +54,7 @@ pub struct SnapshotMark {
 }
 
 /// One write to the log. Writes are durable in the order they are staged.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum LogWrite {
     /// Creates the log directory with its metadata record and the mark {0, 0}.
     Create {
@@ -100,7 +100,7 @@ pub struct LogImage {
 }
 
 /// The position of a staged write in the member's sequence of log writes, from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogNumber(pub u64);
 
 /// Proof that all writes up to a number are durable.

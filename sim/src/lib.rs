@@ -2,5 +2,6 @@
 
 pub mod check;
 pub mod language;
+pub mod model;
 pub mod seed;
 pub mod world;

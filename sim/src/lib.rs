@@ -4,4 +4,5 @@ pub mod check;
 pub mod language;
 pub mod model;
 pub mod seed;
+pub mod workload;
 pub mod world;

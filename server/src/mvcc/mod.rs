@@ -11,9 +11,11 @@ mod digest;
 mod revision;
 mod store;
 mod view;
+pub mod watch;
 
 pub use change::Change;
 pub use digest::Digest;
 pub use revision::Revision;
 pub use store::Store;
 pub use view::View;
+pub use watch::{WatchHub, WatchSettings};

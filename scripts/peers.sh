@@ -106,9 +106,9 @@ unpack_debian() {
     chmod 755 "$work"
     say "unpacking etcd 3.4 from Debian's packages"
     if (cd "$work" && apt-get download etcd-server etcd-client) >"$work/log" 2>&1; then
-        for package in "$work"/*.deb; do dpkg-deb -x "$package" "$work/root"; done
+        for package in "$work"/*.deb; do dpkg-deb -x "$package" "$work/tree"; done
         mkdir -p "$cache/3.4" &&
-            cp "$work"/root/usr/bin/etcd "$work"/root/usr/bin/etcdctl "$cache/3.4/" && status=0
+            cp "$work"/tree/usr/bin/etcd "$work"/tree/usr/bin/etcdctl "$cache/3.4/" && status=0
     else
         tail -n 3 "$work/log" | sed 's/^/peers:   /' >&2
     fi

@@ -4,3 +4,6 @@ pub mod peers;
 
 #[cfg(test)]
 mod process_world;
+
+#[cfg(test)]
+mod tidy;

@@ -1,5 +1,5 @@
-//! Real etcd binaries to compare with. They are looked for and never built here: a test run downloads
-//! nothing. `scripts/peers.sh 3.6` builds what is missing.
+//! Real etcd binaries to compare with. They are looked for and never built here: a test run
+//! downloads nothing. `scripts/peers.sh 3.6` builds what is missing.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ use std::process::Command;
 /// Set to make a missing peer a failure instead of a skipped test.
 pub const REQUIRE: &str = "DETCD_REQUIRE_PEERS";
 
-/// The etcd server of a minor version, `3.6`. Without one the caller has nothing to compare with and
-/// returns; that `test` is skipped is said past the test runner's capture.
+/// The etcd server of a minor version, `3.6`. Without one the caller has nothing to compare with
+/// and returns; that `test` is skipped is said past the test runner's capture.
 pub fn etcd(minor: &str, test: &str) -> Option<PathBuf> {
     let found = find(minor);
     if found.is_none() {

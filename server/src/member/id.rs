@@ -26,7 +26,8 @@ hex_id! {
     ClusterId
 }
 
-/// A unary client request between its arrival and its reply; chosen by the shell, unique per process.
+/// A unary client request between its arrival and its reply; chosen by the shell, unique per
+/// process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
 

@@ -1,5 +1,6 @@
 //! The raft log in memory, as raft-rs reads it. What is durable is the driver's business: entries
-//! stand here from the moment they are staged, and raft-rs keeps its own count of what is persisted.
+//! stand here from the moment they are staged, and raft-rs keeps its own count of what is
+//! persisted.
 
 use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};

@@ -1,9 +1,9 @@
 //! The seam between storage code and the world: every byte to or from a disk passes these traits.
 //!
-//! Assumptions about the medium, which a virtual disk may use to the full: a write is volatile until
-//! `sync_data`; unsynced writes may be lost, torn at 512 bytes, or reordered between syncs; a new,
-//! renamed or removed name is volatile until `sync_dir` of its directory. An open handle is an inode:
-//! it survives rename and unlink.
+//! Assumptions about the medium, which a virtual disk may use to the full: a write is volatile
+//! until `sync_data`; unsynced writes may be lost, torn at 512 bytes, or reordered between syncs; a
+//! new, renamed or removed name is volatile until `sync_dir` of its directory. An open handle is an
+//! inode: it survives rename and unlink.
 
 use std::{fmt, io};
 

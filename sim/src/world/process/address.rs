@@ -50,8 +50,8 @@ impl Addresses {
         format!("127.0.0.1:{}", self.port(place) + 1)
     }
 
-    /// Puts real addresses in the place of those that simulated worlds have, `10.0.0.1:2380` for the
-    /// peers of place 0 and `10.0.0.1:2379` for its clients.
+    /// Puts real addresses in the place of those that simulated worlds have: `10.0.0.1:2380` for
+    /// the peers of place 0, `10.0.0.1:2379` for its clients.
     pub fn localize(self, text: &str) -> String {
         const HOSTS: &str = "10.0.0.";
         let mut local = String::with_capacity(text.len());

@@ -67,8 +67,8 @@ impl Host {
         }
     }
 
-    /// Starts a process. It inherits nothing of this process's environment: an `ETCD_...` or a proxy
-    /// variable would change what a run means.
+    /// Starts a process. It inherits nothing of this process's environment: an `ETCD_...` or a
+    /// proxy variable would change what a run means.
     pub fn start(&mut self, program: &Path, arguments: &[String]) -> Result<(), WorldError> {
         assert!(self.child.is_none(), "the world asks for one process at a time");
         let disk = self.directory.join("disk");

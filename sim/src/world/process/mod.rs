@@ -1,9 +1,10 @@
 //! The process world: real processes on loopback, `etcd` or `detcd`, each with a folder of its own.
-//! It asks whether the simulation is honest, and what an expectation is worth against the real thing.
+//! It asks whether the simulation is honest, and what an expectation is worth against the real
+//! thing.
 //!
 //! Time is the machine's. Calls travel through the JSON gateway on threads that report to one
-//! channel; processes are started, signalled and reaped on the world's own thread, and none outlives
-//! the world. Runs do not repeat. Power, disks, networks and clocks cannot be broken here.
+//! channel; processes are started, signalled and reaped on the world's own thread, and none
+//! outlives the world. Runs do not repeat. Power, disks, networks and clocks cannot be broken here.
 #![allow(
     clippy::disallowed_types,
     clippy::disallowed_methods,

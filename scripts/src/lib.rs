@@ -1,0 +1,3 @@
+//! Developer and CI entry points as a library, so that tests can call them.
+
+pub mod tidy;

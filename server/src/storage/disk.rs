@@ -7,7 +7,8 @@
 
 use std::{fmt, io};
 
-/// A path below the disk's root: `/`-separated, relative, without `.` and `..`.
+/// A path below the disk's root: `/`-separated, relative, without `.` and `..`. The root itself is
+/// the empty path. A member's log is in `member/wal`.
 pub type Path = str;
 
 /// One device with its directory tree.

@@ -1,0 +1,79 @@
+//! The log of a member whose directory may not be there yet: the first write of a new member
+//! creates it.
+
+use std::rc::Rc;
+
+use super::{Wal, WalError, WalSettings, exists};
+use crate::storage::disk::{Disk, Path};
+use crate::storage::log::{LogImage, LogNumber, LogReceipt, LogWrite};
+
+/// Takes a member's log writes in order.
+#[derive(Debug)]
+pub struct LogWriter {
+    disk: Rc<dyn Disk>,
+    dir: String,
+    settings: WalSettings,
+    wal: Option<Wal>,
+    /// Creation failed: what is on the disk is unknown.
+    has_failed: bool,
+}
+
+impl LogWriter {
+    /// Opens the log in `dir` if there is one. Returns what it holds, and what there is to say
+    /// about ignored files and repairs.
+    pub fn open(
+        disk: Rc<dyn Disk>,
+        dir: &Path,
+        settings: WalSettings,
+    ) -> Result<(LogWriter, Option<LogImage>, Vec<String>), WalError> {
+        let mut writer = LogWriter {
+            disk: Rc::clone(&disk),
+            dir: dir.to_owned(),
+            settings,
+            wal: None,
+            has_failed: false,
+        };
+        if !exists(&*disk, dir)? {
+            return Ok((writer, None, Vec::new()));
+        }
+        let (wal, image, notes) = Wal::open(disk, dir, settings)?;
+        writer.wal = Some(wal);
+        Ok((writer, Some(image), notes))
+    }
+
+    /// Appends a write, volatile until `commit`. `LogWrite::Create` comes first on a new member and
+    /// never again.
+    pub fn append(&mut self, number: LogNumber, write: &LogWrite) -> Result<(), WalError> {
+        if self.has_failed {
+            return Err(WalError::Failed);
+        }
+        match (&mut self.wal, write) {
+            (Some(wal), write) => wal.append(number, write),
+            (None, LogWrite::Create { metadata }) => {
+                let disk = Rc::clone(&self.disk);
+                let created = Wal::create(disk, &self.dir, self.settings, metadata.clone());
+                self.has_failed = created.is_err();
+                let mut wal = created?;
+                wal.appended = number;
+                self.wal = Some(wal);
+                Ok(())
+            }
+            (None, _) => Err(WalError::NotCreated { number: number.0 }),
+        }
+    }
+
+    /// Makes everything appended durable with one sync, if any of it is worth one. The receipt
+    /// covers all numbers appended since the writer was opened; with none, it covers none.
+    pub fn commit(&mut self) -> Result<LogReceipt, WalError> {
+        match &mut self.wal {
+            _ if self.has_failed => Err(WalError::Failed),
+            Some(wal) => wal.commit(),
+            None => Ok(LogReceipt::new(LogNumber(0))),
+        }
+    }
+
+    /// The log, once it is there.
+    pub fn wal(&mut self) -> Option<&mut Wal> {
+        self.wal.as_mut()
+    }
+}

@@ -4,21 +4,29 @@
 //! Expiry is not replicated: only the primary lessor (the raft leader's) has deadlines, and what
 //! it finds expired it revokes through the log.
 
-use bytes::Bytes;
+mod lessor;
+
 use std::time::Duration;
 
-use crate::api::ApiError;
-use crate::member::time::Monotonic;
+pub use lessor::Lessor;
 
 /// A lease's id as clients see it; 0 means none.
 pub type LeaseId = i64;
 
 /// The largest TTL that may be granted, in seconds.
 pub const TTL_SECONDS_MAX: i64 = 9_000_000_000;
-/// How often the primary looks for expired leases.
+/// How often the primary looks for expired leases and due checkpoints.
 pub const SCAN_INTERVAL: Duration = Duration::from_millis(500);
 /// How many expired leases one scan takes.
 pub const SCAN_LIMIT: usize = 500;
+/// From this many leases on, a new primary spreads their expiries.
+pub const SPREAD_LEASES_MIN: usize = 1000;
+/// How many leases may then expire within one second.
+pub const SPREAD_PER_SECOND: usize = 750;
+/// How often the remaining TTL of a longer lease is checkpointed.
+pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(300);
+/// How many leases one checkpoint entry has at most.
+pub const CHECKPOINT_BATCH: usize = 1000;
 
 /// What does not change while a member runs.
 #[derive(Clone, Copy, Debug)]
@@ -54,111 +62,8 @@ pub struct Renewed {
 /// What a client may know of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeToLive {
-    /// Whole seconds left.
+    /// Whole seconds left; 0 also when it has expired and is not revoked yet.
     pub ttl_seconds: i64,
     /// As granted.
     pub granted_seconds: i64,
-}
-
-/// All leases of a member.
-#[derive(Debug)]
-pub struct Lessor {
-    config: LessorConfig,
-}
-
-impl Lessor {
-    /// No leases, not primary.
-    pub fn new(config: LessorConfig) -> Lessor {
-        Lessor { config }
-    }
-
-    /// Grants a lease and returns its TTL, which may have been raised to the minimum. `id` was
-    /// chosen before the grant was proposed, and is not 0.
-    pub fn grant(&mut self, _id: LeaseId, ttl: i64, _now: Monotonic) -> Result<i64, ApiError> {
-        Ok(ttl.max(self.config.ttl_seconds_min))
-    }
-
-    /// Whether there is such a lease.
-    pub fn exists(&self, _id: LeaseId) -> bool {
-        false
-    }
-
-    /// Removes a lease and returns its keys, ascending.
-    pub fn revoke(&mut self, _id: LeaseId) -> Result<Vec<Bytes>, ApiError> {
-        Err(ApiError::LeaseNotFound)
-    }
-
-    /// Attaches a key to a lease that exists.
-    pub fn attach(&mut self, _id: LeaseId, _key: &Bytes) {}
-
-    /// Detaches a key from a lease.
-    pub fn detach(&mut self, _id: LeaseId, _key: &[u8]) {}
-
-    /// Extends a lease by its granted TTL.
-    pub fn renew(&mut self, _id: LeaseId, _now: Monotonic) -> Result<Renewed, RenewError> {
-        Err(RenewError::NotFound)
-    }
-
-    /// How long a lease has to live; none if there is no such lease or it has expired.
-    pub fn time_to_live(&self, _id: LeaseId, _now: Monotonic) -> Option<TimeToLive> {
-        None
-    }
-
-    /// The keys of a lease, ascending.
-    pub fn keys(&self, _id: LeaseId) -> Vec<Bytes> {
-        Vec::new()
-    }
-
-    /// All ids, ascending.
-    pub fn leases(&self) -> Vec<LeaseId> {
-        Vec::new()
-    }
-
-    /// Makes this lessor decide about expiry: every lease lives at least `extend` longer than its
-    /// remaining TTL.
-    pub fn promote(&mut self, _now: Monotonic, _extend: Duration) {}
-
-    /// Forgets all deadlines.
-    pub fn demote(&mut self) {}
-
-    /// Whether this lessor decides about expiry.
-    pub fn is_primary(&self) -> bool {
-        false
-    }
-
-    /// Takes up to `limit` expired leases in order of expiry; each is due again after the retry
-    /// interval, unless it is revoked.
-    pub fn expired(&mut self, _now: Monotonic, _limit: usize) -> Vec<LeaseId> {
-        Vec::new()
-    }
-
-    /// When the next lease expires; none unless primary.
-    pub fn next_expiry(&self) -> Option<Monotonic> {
-        None
-    }
-
-    /// Takes up to `limit` leases whose remaining TTL (in seconds) must be checkpointed.
-    pub fn due_checkpoints(&mut self, _now: Monotonic, _limit: usize) -> Vec<(LeaseId, i64)> {
-        Vec::new()
-    }
-
-    /// When the next checkpoint is due; none unless primary.
-    pub fn next_checkpoint(&self) -> Option<Monotonic> {
-        None
-    }
-
-    /// Applies a checkpoint: the remaining TTL with which a later primary starts; 0 clears it.
-    pub fn set_checkpoint(
-        &mut self,
-        _id: LeaseId,
-        _remaining_seconds: i64,
-        _now: Monotonic,
-    ) -> Result<(), ApiError> {
-        Err(ApiError::LeaseNotFound)
-    }
-
-    /// Digest of the replicated part of the state.
-    pub fn digest(&self) -> u64 {
-        0
-    }
 }

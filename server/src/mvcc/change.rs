@@ -16,26 +16,38 @@ pub struct Change {
     pub kv: KeyValue,
     /// Of `kv`, see `Digest`.
     pub(super) digest: u64,
-    /// Running sum over the history up to and with this change, see `State::trail`.
+    /// Running sum over the history up to and with this change, see `Store::digest`.
     pub(super) trail: u64,
 }
 
 impl Change {
     /// Its key in the `key` bucket.
     pub fn bucket_key(&self) -> Vec<u8> {
-        let mut key = self.revision.bucket_key().to_vec();
-        if self.is_delete {
-            key.push(b't');
-        }
+        let mut key = Vec::with_capacity(Revision::BUCKET_KEY_LEN + 1);
+        self.encode_bucket_key(&mut key);
         key
     }
 
     /// Its value in the `key` bucket: a tombstone keeps the key only.
     pub fn bucket_value(&self) -> Vec<u8> {
+        let mut value = Vec::new();
+        self.encode_bucket_value(&mut value);
+        value
+    }
+
+    pub(super) fn encode_bucket_key(&self, buffer: &mut Vec<u8>) {
+        buffer.extend_from_slice(&self.revision.bucket_key());
         if self.is_delete {
-            let key = self.kv.key.clone();
-            return KeyValue { key, ..KeyValue::default() }.encode_to_vec();
+            buffer.push(b't');
         }
-        self.kv.encode_to_vec()
+    }
+
+    pub(super) fn encode_bucket_value(&self, buffer: &mut Vec<u8>) {
+        let encoded = if self.is_delete {
+            KeyValue { key: self.kv.key.clone(), ..KeyValue::default() }.encode(buffer)
+        } else {
+            self.kv.encode(buffer)
+        };
+        encoded.expect("a vector has room");
     }
 }

@@ -5,9 +5,10 @@
 #[derive(Clone, Copy, Debug)]
 pub struct Digest(u64);
 
-const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
-const SPREAD: u64 = 0xd6e8_feb8_6659_fd93;
+const FIRST: u64 = 0x9e37_79b9_7f4a_7c15;
+const SECOND: u64 = 0xd6e8_feb8_6659_fd93;
 
+/// The product of two words with its halves mixed.
 fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     (product as u64) ^ ((product >> 64) as u64)
@@ -16,13 +17,17 @@ fn fold(a: u64, b: u64) -> u64 {
 impl Digest {
     /// A digest of nothing, for pieces of the given kind.
     pub fn of(kind: u64) -> Digest {
-        Digest(fold(kind ^ SEED, SPREAD))
+        Digest(fold(kind ^ FIRST, SECOND))
+    }
+
+    fn pair(self, first: u64, second: u64) -> Digest {
+        Digest(fold(first ^ FIRST, second ^ self.0) ^ SECOND)
     }
 
     /// Adds a number.
     #[must_use]
     pub fn u64(self, value: u64) -> Digest {
-        Digest(fold(self.0 ^ value ^ SPREAD, SEED) ^ value.rotate_left(32))
+        self.pair(value, SECOND)
     }
 
     /// Adds a number.
@@ -35,17 +40,26 @@ impl Digest {
     #[must_use]
     pub fn bytes(self, bytes: &[u8]) -> Digest {
         let mut digest = self.u64(bytes.len() as u64);
-        let mut words = bytes.chunks_exact(8);
-        for word in &mut words {
-            digest = digest.u64(u64::from_le_bytes(word.try_into().expect("chunks of eight")));
+        let mut blocks = bytes.chunks_exact(16);
+        for block in &mut blocks {
+            digest = digest.block(block.try_into().expect("chunks of sixteen"));
         }
-        let mut last = [0; 8];
-        last[..words.remainder().len()].copy_from_slice(words.remainder());
-        digest.u64(u64::from_le_bytes(last))
+        let rest = blocks.remainder();
+        if rest.is_empty() {
+            return digest;
+        }
+        let mut last = [0; 16];
+        last[..rest.len()].copy_from_slice(rest);
+        digest.block(&last)
+    }
+
+    fn block(self, block: &[u8; 16]) -> Digest {
+        let word = u128::from_le_bytes(*block);
+        self.pair(word as u64, (word >> 64) as u64)
     }
 
     /// The digest.
     pub fn finish(self) -> u64 {
-        fold(self.0 ^ SEED, SPREAD)
+        fold(self.0 ^ FIRST, SECOND)
     }
 }

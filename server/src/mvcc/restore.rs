@@ -1,0 +1,86 @@
+//! A store from the pairs of a `key` bucket, when a member starts or installs a snapshot.
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::compaction::Compaction;
+use super::revision::Revision;
+use super::store::Store;
+use crate::lease::Lessor;
+use crate::proto::mvccpb::KeyValue;
+
+/// A `key` bucket that no store can have written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RestoreError {
+    /// A key that is not a revision.
+    #[error("key bucket has a key of {0} bytes that is not a revision")]
+    Key(usize),
+    /// A revision that does not follow the one before it.
+    #[error("key bucket has revision {found:?} after {last:?}")]
+    Order {
+        /// The revision.
+        found: Revision,
+        /// The one before it.
+        last: Revision,
+    },
+    /// A value that is not a key-value pair.
+    #[error("key bucket has a value at revision {0:?} that is not a key-value pair")]
+    Value(Revision),
+}
+
+/// A store in the making: give it all pairs of the bucket in order, then `finish`.
+#[derive(Debug)]
+pub struct Restore {
+    store: Store,
+    scheduled: i64,
+    last: Revision,
+}
+
+impl Restore {
+    /// `finished` and `scheduled` are what the `meta` bucket has under `finishedCompactRev` and
+    /// `scheduledCompactRev`. A compaction that was scheduled and not finished is resumed.
+    pub fn new(finished: Option<i64>, scheduled: Option<i64>) -> Restore {
+        let mut store = Store::new();
+        let finished = finished.unwrap_or(-1);
+        store.state.compact_revision = finished;
+        store.finished_compact_revision = finished;
+        Restore { store, scheduled: scheduled.unwrap_or(-1), last: Revision::default() }
+    }
+
+    /// Adds a pair. A value of no bytes is legal: a bumped revision has it.
+    pub fn pair(&mut self, key: &[u8], value: Bytes) -> Result<(), RestoreError> {
+        let (revision, is_delete) =
+            Revision::from_bucket_key(key).ok_or(RestoreError::Key(key.len()))?;
+        if revision <= self.last {
+            return Err(RestoreError::Order { found: revision, last: self.last });
+        }
+        self.last = revision;
+        let kv = KeyValue::decode(value).map_err(|_| RestoreError::Value(revision))?;
+        let name = kv.key.clone();
+        self.store.append(revision, is_delete, &name, |key, _| {
+            let mod_revision = if is_delete { revision.main } else { kv.mod_revision };
+            KeyValue { key, mod_revision, ..kv }
+        });
+        if revision.main <= self.store.state.compact_revision {
+            self.store.trail_compacted = self.store.trail;
+        }
+        Ok(())
+    }
+
+    /// The store. Its keys are attached to those of their leases that `lessor` has.
+    pub fn finish(self, lessor: &mut Lessor) -> Store {
+        let Restore { mut store, scheduled, last } = self;
+        let finished = store.state.compact_revision;
+        store.state.revision = last.main.max(finished).max(scheduled).max(1);
+        if scheduled > finished {
+            store.begin_compaction(Compaction::resumed(finished, scheduled));
+        }
+        for history in store.state.keys.values() {
+            let newest = history.newest();
+            if newest.kv.lease != 0 && lessor.exists(newest.kv.lease) {
+                lessor.attach(newest.kv.lease, &newest.kv.key);
+            }
+        }
+        store
+    }
+}

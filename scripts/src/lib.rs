@@ -1,3 +1,4 @@
 //! Developer and CI entry points as a library, so that tests can call them.
 
+pub mod ci;
 pub mod tidy;

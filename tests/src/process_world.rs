@@ -1,4 +1,4 @@
-//! The process world with a real etcd 3.6: what the simulation is compared with must work itself.
+//! The process world with a real etcd: what the simulation is compared with must work itself.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ struct Cluster {
 
 impl Cluster {
     fn new(test: &str, size: usize) -> Option<Cluster> {
-        let etcd = peers::etcd("3.6", test)?;
+        let etcd = peers::etcd(test)?;
         let mut world = ProcessWorld::new(&etcd, Leave::Nothing).unwrap();
         for place in 0..size {
             assert_eq!(world.add_member(&MemberName(format!("n{}", place + 1))).unwrap(), place);

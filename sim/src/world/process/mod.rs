@@ -16,6 +16,7 @@ mod client;
 mod gateway;
 mod host;
 mod log;
+mod server;
 mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -29,6 +30,7 @@ use ureq::Agent;
 
 use self::address::{Addresses, PLACES};
 use self::host::Host;
+use self::server::Server;
 use self::watch::Closer;
 use super::{
     ClockFault, DiskFault, Launch, MemberStatus, NetworkFault, World, WorldError, WorldEvent,
@@ -53,7 +55,7 @@ pub enum Leave {
 /// Members as processes.
 #[derive(Debug)]
 pub struct ProcessWorld {
-    program: PathBuf,
+    server: Server,
     directory: PathBuf,
     leave: Leave,
     addresses: Addresses,
@@ -82,12 +84,8 @@ impl ProcessWorld {
         let number = WORLDS.fetch_add(1, Ordering::Relaxed);
         let name = format!("detsim-{}-{number}", std::process::id());
         let (reporter, reports) = mpsc::channel();
-        // A process starts in its own folder, where a relative path would mean something else.
-        let program = program
-            .canonicalize()
-            .map_err(|error| WorldError::Harness(format!("{}: {error}", program.display())))?;
         Ok(ProcessWorld {
-            program,
+            server: Server::identify(program)?,
             directory: std::env::temp_dir().join(name),
             leave,
             addresses: Addresses::find()?,
@@ -113,9 +111,9 @@ impl ProcessWorld {
 
     /// The command line of a member: the flags asked for, with addresses and folders of this world,
     /// and what a process needs not to meet another one.
-    fn arguments(&self, member: usize, launch: &Launch) -> Vec<String> {
+    fn arguments(&self, member: usize, launch: &Launch) -> Result<Vec<String>, WorldError> {
         let host = &self.members[member].host;
-        let mut flags = launch.flags.clone();
+        let mut flags = self.server.translate(launch.flags.clone())?;
         for (name, value) in &mut flags {
             *value = match name.as_str() {
                 "data-dir" | "wal-dir" => host.data(value).display().to_string(),
@@ -135,7 +133,7 @@ impl ProcessWorld {
                 flags.push((name.to_owned(), value));
             }
         }
-        flags.into_iter().map(|(name, value)| format!("--{name}={value}")).collect()
+        Ok(flags.into_iter().map(|(name, value)| format!("--{name}={value}")).collect())
     }
 
     fn unsupported<T>(&self, what: &str) -> Result<T, WorldError> {
@@ -263,11 +261,11 @@ impl World for ProcessWorld {
             let name = &self.names[member].0;
             return Err(WorldError::Harness(format!("{name} runs already")));
         }
-        let arguments = self.arguments(member, launch);
+        let arguments = self.arguments(member, launch)?;
         let listens = arguments.iter().find_map(|flag| flag.strip_prefix("--listen-client-urls="));
         let listens = listens.expect("it has a default").split(',').next().unwrap_or_default();
         let endpoint = listens.trim_start_matches("http://").to_owned();
-        let program = self.program.clone();
+        let program = self.server.program.clone();
         let member = &mut self.members[member];
         if launch.wipe {
             member.host.wipe()?;

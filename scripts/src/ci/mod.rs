@@ -1,6 +1,7 @@
 //! What CI runs, in stages: each prints its time, all run even if one fails, and the last lines say
 //! what became of them and what the test runners counted.
 
+mod licence;
 mod stage;
 
 use std::path::Path;
@@ -23,6 +24,7 @@ pub fn run(root: &Path, scope: Scope) -> bool {
     let mut stages = vec![
         stage::command("format", cargo(root).args(["fmt", "--all", "--", "--check"])),
         stage::function("tidy", || tidy_stage(root)),
+        stage::function("licences", || licence_stage(root)),
         stage::command("lint", lint(root).args(["--", "-D", "warnings"])),
         stage::command(
             "lint planted",
@@ -89,6 +91,25 @@ fn tidy_stage(root: &Path) -> Ending {
     match findings.len() {
         0 => Ending::Passed,
         count => Ending::Failed(format!("{count} findings")),
+    }
+}
+
+fn licence_stage(root: &Path) -> Ending {
+    let metadata = cargo(root).args(["metadata", "--format-version", "1", "--locked"]).output();
+    let metadata = match metadata {
+        Ok(output) => serde_json::from_slice(&output.stdout),
+        Err(error) => return Ending::Failed(error.to_string()),
+    };
+    let refused = match metadata {
+        Ok(metadata) => licence::refused(&metadata),
+        Err(error) => return Ending::Failed(format!("cargo metadata: {error}")),
+    };
+    for package in &refused {
+        println!("{package}");
+    }
+    match refused.len() {
+        0 => Ending::Passed,
+        count => Ending::Failed(format!("{count} licences that are not allowed")),
     }
 }
 

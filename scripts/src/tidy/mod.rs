@@ -5,6 +5,7 @@
 //! rule has an offender in `fixture.txt` whose findings are written down in `expected.txt`.
 
 mod code;
+mod dependencies;
 mod layout;
 mod length;
 mod mask;
@@ -41,7 +42,7 @@ impl fmt::Display for Finding {
 /// Everything untidy in a tree, by path and line.
 pub fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for rule in [code::check, layout::check, length::check, text::check] {
+    for rule in [code::check, dependencies::check, layout::check, length::check, text::check] {
         rule(tree, &mut findings);
     }
     findings.sort();

@@ -63,6 +63,13 @@ pub struct Config {
     pub listen_peer_urls: Vec<String>,
     pub advertise_client_urls: Vec<String>,
     pub listen_client_urls: Vec<String>,
+    /// The service that tells 3.4 to 3.6 their members; empty for none.
+    pub discovery: String,
+    /// The etcd cluster that tells members of each other; empty for none.
+    pub discovery_endpoints: Vec<String>,
+    pub discovery_token: String,
+    /// The domain whose SRV records list the members; empty for none.
+    pub discovery_srv: String,
     pub force_new_cluster: bool,
     pub heartbeat_interval_ms: u64,
     pub election_timeout_ms: u64,
@@ -103,6 +110,10 @@ impl Default for Config {
             listen_peer_urls: vec!["http://localhost:2380".to_owned()],
             advertise_client_urls: vec!["http://localhost:2379".to_owned()],
             listen_client_urls: vec!["http://localhost:2379".to_owned()],
+            discovery: String::new(),
+            discovery_endpoints: Vec::new(),
+            discovery_token: String::new(),
+            discovery_srv: String::new(),
             force_new_cluster: false,
             heartbeat_interval_ms: 100,
             election_timeout_ms: 1000,
@@ -119,6 +130,22 @@ impl Default for Config {
             lease_checkpoint: false,
             compat: CompatVersion::V3_6,
             planted: None,
+        }
+    }
+}
+
+impl Config {
+    /// Whether a discovery service is to name the members.
+    pub fn discovers(&self) -> bool {
+        !self.discovery.is_empty() || !self.discovery_endpoints.is_empty()
+    }
+
+    /// Where the log is.
+    pub fn wal_dir(&self) -> String {
+        if self.wal_dir.is_empty() {
+            format!("{}/member/wal", self.data_dir)
+        } else {
+            self.wal_dir.clone()
         }
     }
 }

@@ -4,7 +4,9 @@
 //! clock, entropy, the order of a hash map, a socket or a file: time arrives as `Now`, entropy as a
 //! seed, and `next_deadline` says when it wants to be woken.
 
+pub mod bootstrap;
 mod consensus;
+pub mod dial;
 pub mod id;
 pub mod identity;
 pub mod io;

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 pub use change::{ChangeError, MemberChange};
+pub(crate) use reconfigure::describe;
 pub use reconfigure::{Connectivity, HEALTH_INTERVAL, Refused, learner_is_ready};
 
 use super::id::{ClusterId, MemberId};

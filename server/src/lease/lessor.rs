@@ -295,8 +295,10 @@ impl Lessor {
             let expiry = lease.deadline.expect("the primary has deadlines").expiry;
             let left = expiry.since(now).as_nanos().div_ceil(1_000_000_000);
             let left = i64::try_from(left).unwrap_or(i64::MAX);
-            // One that was just renewed has nothing to tell.
-            if left > 0 && left < lease.ttl_seconds {
+            if left >= lease.ttl_seconds {
+                // It was just renewed and has nothing to tell yet.
+                self.schedule_checkpoint(id, now);
+            } else if left > 0 {
                 due.push((id, left));
             }
         }

@@ -5,6 +5,8 @@
 //! it finds expired it revokes through the log.
 
 mod lessor;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

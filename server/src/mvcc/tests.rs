@@ -6,4 +6,6 @@ mod facts;
 mod hashes;
 mod history;
 mod language;
+mod model;
+mod random;
 mod txns;

@@ -16,6 +16,9 @@ pub enum KeyRange<'a> {
     Empty,
 }
 
+/// Where a range starts and ends in a map.
+pub(super) type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
 impl<'a> KeyRange<'a> {
     /// From the two fields of a request.
     pub fn new(key: &'a [u8], range_end: &'a [u8]) -> KeyRange<'a> {
@@ -37,7 +40,7 @@ impl<'a> KeyRange<'a> {
         }
     }
 
-    pub(super) fn bounds(&self) -> Option<(Bound<&'a [u8]>, Bound<&'a [u8]>)> {
+    pub(super) fn bounds(&self) -> Option<Bounds<'a>> {
         match *self {
             KeyRange::One(key) => Some((Bound::Included(key), Bound::Included(key))),
             KeyRange::From(start) => Some((Bound::Included(start), Bound::Unbounded)),

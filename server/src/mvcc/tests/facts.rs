@@ -130,7 +130,7 @@ fn a_sort_target_without_an_order_sorts_the_page() {
         get a.. sort=value:none => rev 5 count 4 d=1@5/5/1 b=5@3/3/1 c=7@4/4/1 a=9@2/2/1
         get a.. sort=value:none limit=2 => rev 5 count 4 more b=5@3/3/1 c=7@4/4/1
         get a.. sort=value:none limit=3 keys-only => rev 5 count 4 more d=@5/5/1 b=@3/3/1 c=@4/4/1
-        get a.. sort=value:none limit=4 keys-only max-mod=4 => rev 5 count 4 b=@3/3/1 c=@4/4/1 a=@2/2/1
+        get a.. sort=value:none limit=4 max-mod=4 => rev 5 count 4 b=5@3/3/1 c=7@4/4/1 a=9@2/2/1
         ",
     );
 }

@@ -76,9 +76,8 @@ fn a_restored_store_is_the_same_store() {
     assert_eq!(copy.store.revision(), 6);
     assert_eq!(copy.lessor.keys(7), world.lessor.keys(7));
     assert_eq!(copy.lessor.keys(8), world.lessor.keys(8));
-    let events = |store: &Store| {
-        store.events(0).cloned().map(|c| (c.revision, c.kv.clone())).collect::<Vec<_>>()
-    };
+    let events =
+        |store: &Store| store.events(0).map(|c| (c.revision, c.kv.clone())).collect::<Vec<_>>();
     assert_eq!(events(&copy.store), events(&world.store));
     assert_eq!(copy.store.view().hash_kv(0), world.store.view().hash_kv(0));
 }

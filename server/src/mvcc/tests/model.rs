@@ -109,7 +109,8 @@ impl Model {
         if request.count_only {
             return Ok(response);
         }
-        let bounds: [(fn(&KeyValue) -> i64, i64, i64); 2] = [
+        type Bound = (fn(&KeyValue) -> i64, i64, i64);
+        let bounds: [Bound; 2] = [
             (|kv| kv.mod_revision, request.min_mod_revision, request.max_mod_revision),
             (|kv| kv.create_revision, request.min_create_revision, request.max_create_revision),
         ];

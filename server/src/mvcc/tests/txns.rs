@@ -152,7 +152,8 @@ fn a_transaction_that_cannot_be_executed_has_no_effect() {
 fn what_is_not_executed_is_not_checked() {
     world().talk(
         "
-        txn [mod(a)=3] { get a keys-only } { put d 1 lease=9 } => rev 4 then {rev 4 count 1 a=@2/3/2}
+        txn [mod(a)=3] { get a keys-only } { put d 1 lease=9 } => \
+         rev 4 then {rev 4 count 1 a=@2/3/2}
         txn [] { txn [mod(a)=3] { } { get a rev=9 } } { } => rev 4 then {rev 0 then {}}
         ",
     );

@@ -237,7 +237,11 @@ impl Consensus {
             return Ok(());
         }
         // Refusals concern messages of unknown or removed peers, which raft drops as well.
-        let _ = self.node.step(message);
+        if message.msg_type == MessageType::MsgPropose {
+            let _ = self.step_proposal(message);
+        } else {
+            let _ = self.node.step(message);
+        }
         self.draw_election_timeout();
         Ok(())
     }
@@ -251,7 +255,38 @@ impl Consensus {
         message.msg_type = MessageType::MsgPropose;
         message.from = self.node.raft.id;
         message.entries = vec![entry].into();
-        self.node.raft.step(message).map_err(|_| Dropped)
+        self.step_proposal(message)
+    }
+
+    /// raft-rs reads the configuration changes it is asked to append, in its own numbering, and
+    /// drops those of etcd's that it cannot read. A leader therefore appends them here, by the
+    /// rule that raft-rs would have kept: one unapplied change at a time, others become nothing.
+    fn step_proposal(&mut self, mut message: eraftpb::Message) -> Result<(), Dropped> {
+        let raft = &mut self.node.raft;
+        let is_change = |entry: &Entry| entry.entry_type != EntryType::EntryNormal;
+        if raft.state != StateRole::Leader || !message.entries.iter().any(is_change) {
+            return raft.step(message).map_err(|_| Dropped);
+        }
+        if raft.prs().get(raft.id).is_none() || raft.lead_transferee.is_some() {
+            return Err(Dropped);
+        }
+        let mut index = raft.raft_log.last_index();
+        for entry in message.entries.iter_mut() {
+            index += 1;
+            if !is_change(entry) {
+                continue;
+            }
+            if raft.has_pending_conf() {
+                *entry = Entry::default();
+            } else {
+                raft.pending_conf_index = index;
+            }
+        }
+        if !raft.append_entry(&mut message.entries) {
+            return Err(Dropped);
+        }
+        raft.bcast_append();
+        Ok(())
     }
 
     /// Asks for a read index under `context`; without a leader nothing comes of it.
@@ -416,11 +451,6 @@ impl Consensus {
 
     pub(super) fn commit(&self) -> u64 {
         self.node.raft.raft_log.committed
-    }
-
-    /// Whether this leader has committed an entry of its term, so that it can confirm reads.
-    pub(super) fn has_committed_in_term(&self) -> bool {
-        self.node.raft.commit_to_current_term()
     }
 
     /// How far a peer's log matches this leader's, as far as it knows.

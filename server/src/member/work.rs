@@ -27,6 +27,8 @@ pub enum Job {
     Range(pb::RangeRequest),
     /// The hash of the key space at a revision.
     HashKv(i64),
+    /// The hash of the whole key space as it is.
+    Hash,
 }
 
 /// The result of a piece of work.
@@ -45,6 +47,8 @@ pub enum WorkResult {
     Range(pb::RangeResponse),
     /// Of `Job::HashKv`; its header has only the revision.
     HashKv(pb::HashKvResponse),
+    /// Of `Job::Hash`.
+    Hash(u32),
 }
 
 impl Work {
@@ -53,6 +57,7 @@ impl Work {
         let result = match &self.job {
             Job::Range(request) => self.view.range(request).map(WorkResult::Range),
             Job::HashKv(revision) => self.view.hash_kv(*revision).map(WorkResult::HashKv),
+            Job::Hash => self.view.hash_kv(0).map(|response| WorkResult::Hash(response.hash)),
         };
         WorkDone { id: self.id, result }
     }

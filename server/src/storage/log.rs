@@ -115,6 +115,12 @@ impl LogReceipt {
         LogReceipt { up_to }
     }
 
+    /// A receipt for tests of code that only waits for one.
+    #[cfg(test)]
+    pub(crate) fn for_test(up_to: LogNumber) -> LogReceipt {
+        LogReceipt { up_to }
+    }
+
     /// The highest number covered.
     pub fn up_to(&self) -> LogNumber {
         self.up_to

@@ -1,0 +1,252 @@
+//! What passes between members beside raft messages: dials, calls and their answers
+//! (contract-cluster.md, sections 5.1 to 5.3).
+
+use std::time::Duration;
+
+use super::dial::{Local, check_dial, refusal_line, refused_line};
+use super::id::{CallId, MemberId};
+use super::io::{
+    DialRefusal, Level, LogLine, Output, Outputs, PeerAnswer, PeerCall, PeerCallError, PeerChange,
+    PeerHeader, Response, Stop,
+};
+use super::running::{FastForward, Running, Waiter, Worker};
+use super::time::Now;
+use super::work::{Job, WorkResult};
+use crate::api::ApiError;
+use crate::proto::etcdserverpb as pb;
+
+impl Running {
+    /// Asks a peer; the answer comes as `Input::PeerCallDone` under the returned id.
+    pub(super) fn call(&mut self, url: String, call: PeerCall, out: &mut Outputs) -> CallId {
+        let id = CallId(self.next_call);
+        self.next_call += 1;
+        let dial = Duration::from_millis(1_000 + self.config.election_timeout_ms);
+        let timeout = match call {
+            PeerCall::Promote(_) => self.request_timeout(),
+            _ => dial,
+        };
+        out.push(Output::PeerCall { id, url, call, timeout });
+        id
+    }
+
+    pub(super) fn peer_dial(&mut self, id: CallId, header: &PeerHeader, out: &mut Outputs) {
+        let local = Local {
+            identity: self.identity,
+            compat: self.config.compat,
+            is_removed: &|member| self.membership.is_removed(member),
+            is_peer: &|member| self.peers.contains(&member),
+        };
+        let result = check_dial(local, header);
+        if let Err(refusal) = result
+            && let Some(line) = refusal_line(local, header, refusal)
+        {
+            out.push(Output::LogLine(line));
+        }
+        out.push(Output::DialAnswer { id, result });
+    }
+
+    pub(super) fn dial_refused(&mut self, peer: MemberId, refusal: DialRefusal, out: &mut Outputs) {
+        self.active_since.remove(&peer);
+        if let Some(line) = refused_line(self.identity, peer, refusal) {
+            out.push(Output::LogLine(line));
+        }
+        if refusal == DialRefusal::Removed && self.removed_at.is_none() {
+            self.removed_by_peers(out);
+        }
+    }
+
+    /// Keeps the account of whom the transport talks to.
+    pub(super) fn change_peers(&mut self, change: PeerChange, out: &mut Outputs) {
+        match &change {
+            PeerChange::Add { id, .. } => {
+                self.peers.insert(*id);
+            }
+            PeerChange::Remove(id) => {
+                self.peers.remove(id);
+                self.active_since.remove(id);
+            }
+            PeerChange::Update { .. } => {}
+        }
+        out.push(Output::Peers(change));
+    }
+
+    /// A peer says that this member was removed: it stops at once. Before it serves clients that
+    /// is a failed start.
+    fn removed_by_peers(&mut self, out: &mut Outputs) {
+        let reason = "the member has been permanently removed from the cluster";
+        out.push(Output::LogLine(LogLine::new(Level::Warn, "server error").with("error", reason)));
+        self.log(Level::Warn, "data-dir used by this member must be removed", out);
+        let stop = if self.is_ready {
+            Stop { exit_code: 0, reason: reason.to_owned() }
+        } else {
+            Stop { exit_code: 1, reason: "server is stopping".to_owned() }
+        };
+        self.stopped = Some(stop);
+    }
+
+    pub(super) fn peer_active(&mut self, peer: MemberId, now: Now, out: &mut Outputs) {
+        if self.active_since.insert(peer, now.monotonic).is_none() {
+            out.push(Output::LogLine(
+                LogLine::new(Level::Info, "peer became active").with("peer-id", peer.to_string()),
+            ));
+        }
+        let FastForward::Until(until) = self.fast_forward else { return };
+        if now.monotonic > until || !self.config.initial_election_tick_advance {
+            self.fast_forward = FastForward::Done;
+        } else if self.active_since.len() > 1 && self.consensus.leader().is_none() {
+            self.fast_forward = FastForward::Done;
+            self.log(
+                Level::Info,
+                "initialized peer connections; fast-forwarding election ticks",
+                out,
+            );
+            self.consensus.fast_forward(self.election_ticks() - 2);
+        }
+    }
+
+    /// Serves a call of a peer.
+    pub(super) fn peer_call(&mut self, id: CallId, call: PeerCall, now: Now, out: &mut Outputs) {
+        let answer = match call {
+            PeerCall::Members => PeerAnswer::Members {
+                cluster: self.cluster_id(),
+                members: self.membership.members().cloned().collect(),
+            },
+            PeerCall::Version => PeerAnswer::Version {
+                server: self.config.compat.server_version().to_owned(),
+                cluster: self
+                    .membership
+                    .cluster_version()
+                    .map_or_else(|| "not_decided".to_owned(), ToString::to_string),
+            },
+            PeerCall::DowngradeEnabled => {
+                let reader = super::running::Reader::DowngradeEnabled(id);
+                return self.register_read(reader, now, out);
+            }
+            PeerCall::Promote(member) => {
+                let result = if self.consensus.is_leader() {
+                    self.promote(member, Waiter::PeerPromote(id), now, out)
+                } else {
+                    Err(ApiError::NotLeader)
+                };
+                if let Err(error) = result {
+                    self.promote_refused(id, error, out);
+                }
+                return;
+            }
+            PeerCall::LeaseKeepAlive(request) => {
+                return self.peer_keep_alive(id, &request, now, out);
+            }
+            PeerCall::LeaseTimeToLive(request) => {
+                return self.peer_time_to_live(id, request, now, out);
+            }
+            PeerCall::HashKv { cluster, revision } => {
+                if cluster.is_some_and(|cluster| cluster != self.cluster_id()) {
+                    return refuse(id, 412, "cluster ID mismatch", out);
+                }
+                return self.start_work(Worker::PeerHashKv(id), Job::HashKv(revision), out);
+            }
+        };
+        out.push(Output::PeerAnswer { id, result: Ok(answer) });
+    }
+
+    pub(super) fn answer_downgrade_enabled(&self, id: CallId, out: &mut Outputs) {
+        let enabled = self.membership.downgrade().enabled;
+        let result = Ok(PeerAnswer::DowngradeEnabled(enabled));
+        out.push(Output::PeerAnswer { id, result });
+    }
+
+    pub(super) fn refuse_downgrade_enabled(&self, id: CallId, error: ApiError, out: &mut Outputs) {
+        refuse(id, 500, &format!("failed linearized read: {error}"), out);
+    }
+
+    pub(super) fn answer_hash_kv(
+        &self,
+        id: CallId,
+        result: Result<WorkResult, ApiError>,
+        out: &mut Outputs,
+    ) {
+        match result {
+            Ok(WorkResult::HashKv(response)) => {
+                let result = Ok(PeerAnswer::HashKv(response));
+                out.push(Output::PeerAnswer { id, result });
+            }
+            Ok(_) => refuse(id, 500, "unexpected result", out),
+            // The peer path answers without the API's prefix.
+            Err(error) => refuse(id, 400, error.text().trim_start_matches("etcdserver: "), out),
+        }
+    }
+
+    pub(super) fn promoted(&mut self, id: CallId, error: Option<ApiError>, out: &mut Outputs) {
+        match error {
+            Some(error) => self.promote_refused(id, error, out),
+            None => {
+                let members = self.membership.members().cloned().collect();
+                out.push(Output::PeerAnswer { id, result: Ok(PeerAnswer::Promoted(members)) });
+            }
+        }
+    }
+
+    pub(super) fn promote_refused(&self, id: CallId, error: ApiError, out: &mut Outputs) {
+        let status = match error {
+            ApiError::MemberNotFound => 404,
+            ApiError::Timeout
+            | ApiError::TimeoutLeaderFailure
+            | ApiError::TimeoutConnectionLost => 408,
+            _ => 412,
+        };
+        let text = match error {
+            ApiError::MemberNotFound => "membership: ID not found",
+            other => other.text(),
+        };
+        refuse(id, status, text, out);
+    }
+
+    pub(super) fn peer_call_done(
+        &mut self,
+        id: CallId,
+        result: Result<PeerAnswer, PeerCallError>,
+        now: Now,
+        out: &mut Outputs,
+    ) {
+        if let Some(request) = self.forwarded.remove(&id) {
+            let result = self.promote_answer(result);
+            return self.reply(request, result, out);
+        }
+        if self.version_answer(id, &result) {
+            return;
+        }
+        self.lease_answer(id, result, now, out);
+    }
+
+    fn promote_answer(
+        &self,
+        result: Result<PeerAnswer, PeerCallError>,
+    ) -> Result<Response, ApiError> {
+        match result {
+            Ok(PeerAnswer::Promoted(members)) => {
+                let members = members.iter().map(|member| pb::Member {
+                    id: member.id.0,
+                    name: member.name.clone(),
+                    peer_ur_ls: member.peer_urls.clone(),
+                    client_ur_ls: member.client_urls.clone(),
+                    is_learner: member.is_learner,
+                });
+                Ok(Response::MemberPromote(pb::MemberPromoteResponse {
+                    header: Some(self.header(0)),
+                    members: members.collect(),
+                }))
+            }
+            Err(PeerCallError::Refused { status: 404, .. }) => Err(ApiError::MemberNotFound),
+            Err(PeerCallError::Refused { body, .. }) => {
+                Err(ApiError::from_text(&body).unwrap_or(ApiError::Timeout))
+            }
+            _ => Err(ApiError::Timeout),
+        }
+    }
+}
+
+/// Answers a call with an HTTP status and a text.
+pub(super) fn refuse(id: CallId, status: u16, text: &str, out: &mut Outputs) {
+    let result = Err(PeerCallError::Refused { status, body: text.to_owned() });
+    out.push(Output::PeerAnswer { id, result });
+}

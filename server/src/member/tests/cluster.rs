@@ -1,0 +1,338 @@
+//! A few members in one room: messages arrive at once, logs are durable at once, time moves only
+//! when a test says so. What a test needs of a world and no more.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use crate::api::ApiError;
+use crate::config::{ClusterState, Config};
+use crate::member::id::{CallId, MemberId, RequestId, StreamId};
+use crate::member::io::{
+    CallOptions, Input, Output, Outputs, PeerCall, PeerCallError, PeerChange, RaftMessage, Request,
+    Response, Stop, StreamItem, StreamKind,
+};
+use crate::member::time::{Monotonic, Now, Wall};
+use crate::member::{DiskImage, Member};
+use crate::storage::log::{LogImage, LogReceipt, LogWrite};
+
+pub(super) struct Host {
+    pub member: Member,
+    pub log: Option<LogImage>,
+    pub stop: Option<Stop>,
+    pub lines: Vec<String>,
+    pub is_ready: bool,
+    /// Writes are not confirmed while this is set.
+    pub is_hung: bool,
+    staged: VecDeque<crate::storage::log::Staged>,
+}
+
+pub(super) struct Cluster {
+    pub configs: Vec<Config>,
+    pub hosts: Vec<Option<Host>>,
+    pub now: Duration,
+    /// Pairs of places between which nothing passes.
+    pub cut: Vec<(usize, usize)>,
+    pub replies: BTreeMap<RequestId, Result<Response, ApiError>>,
+    pub items: BTreeMap<StreamId, Vec<StreamItem>>,
+    pub ends: BTreeMap<StreamId, Result<(), ApiError>>,
+    inputs: VecDeque<(usize, Input)>,
+    /// Calls in flight: who asked under which id.
+    calls: BTreeMap<CallId, (usize, CallId)>,
+    next: u64,
+}
+
+const WALL_START: i64 = 1_700_000_000_000_000_000;
+
+fn peer_url(place: usize) -> String {
+    format!("http://10.0.0.{}:2380", place + 1)
+}
+
+impl Cluster {
+    /// So many members, configured for one new cluster, none started.
+    pub(super) fn new(size: usize) -> Cluster {
+        let listed = (0..size).map(|place| format!("n{}={}", place + 1, peer_url(place)));
+        let initial_cluster = listed.collect::<Vec<_>>().join(",");
+        let config = |place: usize| Config {
+            name: format!("n{}", place + 1),
+            data_dir: "data".to_owned(),
+            initial_cluster: initial_cluster.clone(),
+            initial_advertise_peer_urls: vec![peer_url(place)],
+            listen_peer_urls: vec![peer_url(place)],
+            advertise_client_urls: vec![format!("http://10.0.0.{}:2379", place + 1)],
+            ..Config::default()
+        };
+        Cluster {
+            configs: (0..size).map(config).collect(),
+            hosts: (0..size).map(|_| None).collect(),
+            now: Duration::ZERO,
+            cut: Vec::new(),
+            replies: BTreeMap::new(),
+            items: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            inputs: VecDeque::new(),
+            calls: BTreeMap::new(),
+            next: 1,
+        }
+    }
+
+    /// All started, with a leader, all serving clients.
+    pub(super) fn ready(size: usize) -> Cluster {
+        let mut cluster = Cluster::new(size);
+        for place in 0..size {
+            cluster.start(place);
+        }
+        cluster.run(Duration::from_secs(6));
+        for place in 0..size {
+            assert!(cluster.host(place).is_ready, "n{} serves", place + 1);
+        }
+        cluster
+    }
+
+    pub(super) fn host(&self, place: usize) -> &Host {
+        self.hosts[place].as_ref().expect("started")
+    }
+
+    pub(super) fn host_mut(&mut self, place: usize) -> &mut Host {
+        self.hosts[place].as_mut().expect("started")
+    }
+
+    pub(super) fn time(&self) -> Now {
+        let nanos = self.now.as_nanos() as u64;
+        Now {
+            monotonic: Monotonic::from_nanos(nanos),
+            wall: Wall::from_unix_nanos(WALL_START + nanos as i64),
+        }
+    }
+
+    pub(super) fn start(&mut self, place: usize) {
+        let log = self.hosts[place].take().and_then(|host| host.log);
+        let image = DiskImage { log: log.clone() };
+        let mut out = Outputs::new();
+        let seed = [place as u8 + 1; 32];
+        let config = self.configs[place].clone();
+        let member = Member::start(config, seed, image, self.time(), &mut out);
+        self.hosts[place] = Some(Host {
+            member,
+            log,
+            stop: None,
+            lines: Vec::new(),
+            is_ready: false,
+            is_hung: false,
+            staged: VecDeque::new(),
+        });
+        self.outputs(place, &mut out);
+        self.settle();
+    }
+
+    /// Ends a process; its log stays.
+    pub(super) fn kill(&mut self, place: usize) {
+        if let Some(host) = &mut self.hosts[place] {
+            host.stop = Some(Stop { exit_code: 137, reason: "killed".to_owned() });
+            host.staged.clear();
+        }
+        self.inputs.retain(|(target, _)| *target != place);
+    }
+
+    pub(super) fn wipe(&mut self, place: usize) {
+        self.hosts[place] = None;
+        self.configs[place].initial_cluster_state = ClusterState::New;
+    }
+
+    fn is_up(&self, place: usize) -> bool {
+        self.hosts[place].as_ref().is_some_and(|host| host.stop.is_none())
+    }
+
+    fn is_cut(&self, one: usize, other: usize) -> bool {
+        self.cut.contains(&(one, other)) || self.cut.contains(&(other, one))
+    }
+
+    /// Cuts one member off from all others; they notice.
+    pub(super) fn isolate(&mut self, place: usize) {
+        for other in 0..self.hosts.len() {
+            if other != place {
+                self.cut.push((place, other));
+            }
+        }
+    }
+
+    /// Moves time on in ticks of a millisecond.
+    pub(super) fn run(&mut self, span: Duration) {
+        let end = self.now + span;
+        while self.now < end {
+            self.now += Duration::from_millis(1);
+            for place in 0..self.hosts.len() {
+                let now = self.time().monotonic;
+                let due = self.is_up(place)
+                    && self.host(place).member.next_deadline().is_some_and(|at| at <= now);
+                if due {
+                    self.inputs.push_back((place, Input::Deadline));
+                }
+            }
+            self.settle();
+        }
+    }
+
+    pub(super) fn settle(&mut self) {
+        let mut out = Outputs::new();
+        while let Some((place, input)) = self.inputs.pop_front() {
+            if !self.is_up(place) {
+                continue;
+            }
+            let now = self.time();
+            self.host_mut(place).member.step(now, input, &mut out);
+            self.outputs(place, &mut out);
+        }
+    }
+
+    pub(super) fn input(&mut self, place: usize, input: Input) {
+        self.inputs.push_back((place, input));
+        self.settle();
+    }
+
+    fn outputs(&mut self, place: usize, out: &mut Outputs) {
+        let outputs: Vec<Output> = out.drain().collect();
+        for output in outputs {
+            self.output(place, output);
+        }
+    }
+
+    fn output(&mut self, place: usize, output: Output) {
+        match output {
+            Output::Reply { id, result } => {
+                assert!(self.replies.insert(id, result).is_none(), "one reply a request");
+            }
+            Output::StreamItem { id, item, .. } => self.items.entry(id).or_default().push(item),
+            Output::StreamEnd { id, result } => {
+                self.ends.insert(id, result);
+            }
+            Output::Send { to, message } => self.send(place, to, message),
+            Output::Log(staged) => {
+                self.host_mut(place).staged.push_back(staged);
+                self.flush(place);
+            }
+            Output::Peers(PeerChange::Add { id, .. }) => {
+                self.inputs.push_back((place, Input::PeerActive(id)));
+            }
+            Output::Peers(_) | Output::DialAnswer { .. } | Output::Note(_) => {}
+            Output::PeerCall { id, url, call, .. } => self.peer_call(place, id, &url, call),
+            Output::PeerAnswer { id, result } => {
+                if let Some((asker, id)) = self.calls.remove(&id) {
+                    self.inputs.push_back((asker, Input::PeerCallDone { id, result }));
+                }
+            }
+            Output::Work(work) => {
+                self.inputs.push_back((place, Input::WorkDone(work.run())));
+            }
+            Output::LogLine(line) => {
+                let fields = line.fields.iter().map(|(name, value)| format!(" {name}={value}"));
+                let text = line.message.clone() + &fields.collect::<String>();
+                self.host_mut(place).lines.push(text);
+            }
+            Output::Ready => self.host_mut(place).is_ready = true,
+            Output::Stop(stop) => self.host_mut(place).stop = Some(stop),
+        }
+    }
+
+    /// Confirms what is staged, unless the disk hangs.
+    pub(super) fn flush(&mut self, place: usize) {
+        let host = self.host_mut(place);
+        if host.is_hung {
+            return;
+        }
+        let mut confirmed = Vec::new();
+        while let Some(staged) = host.staged.pop_front() {
+            write(&mut host.log, staged.write());
+            let receipt = LogReceipt::for_test(staged.number());
+            confirmed.push(Input::LogDurable(staged.release(receipt)));
+        }
+        self.inputs.extend(confirmed.into_iter().map(|input| (place, input)));
+    }
+
+    fn place_of(&self, id: MemberId) -> Option<usize> {
+        (0..self.hosts.len()).find(|place| {
+            self.hosts[*place].as_ref().is_some_and(|host| host.member.id() == Some(id))
+        })
+    }
+
+    fn send(&mut self, from: usize, to: MemberId, message: RaftMessage) {
+        let Some(target) = self.place_of(to) else { return };
+        let id = self.host(from).member.id().expect("running");
+        if !self.is_cut(from, target) && self.is_up(target) {
+            self.inputs.push_back((target, Input::Raft { from: id, message }));
+        }
+    }
+
+    fn peer_call(&mut self, from: usize, id: CallId, url: &str, call: PeerCall) {
+        let target = (0..self.hosts.len()).find(|place| peer_url(*place) == url);
+        match target.filter(|target| self.is_up(*target) && !self.is_cut(from, *target)) {
+            Some(target) => {
+                let call_id = CallId(1_000_000 + self.next);
+                self.next += 1;
+                self.calls.insert(call_id, (from, id));
+                self.inputs.push_back((target, Input::PeerCall { id: call_id, call }));
+            }
+            None => {
+                let result = Err(PeerCallError::Unreachable("connection refused".to_owned()));
+                self.inputs.push_back((from, Input::PeerCallDone { id, result }));
+            }
+        }
+    }
+
+    pub(super) fn request(&mut self, place: usize, request: Request) -> RequestId {
+        let id = RequestId(self.next);
+        self.next += 1;
+        self.input(place, Input::Request { id, request, options: CallOptions::default() });
+        id
+    }
+
+    /// Asks and waits for at most ten seconds.
+    pub(super) fn ask(&mut self, place: usize, request: Request) -> Result<Response, ApiError> {
+        let id = self.request(place, request);
+        for _ in 0..10_000 {
+            if let Some(result) = self.replies.remove(&id) {
+                return result;
+            }
+            self.run(Duration::from_millis(1));
+        }
+        panic!("no reply within ten seconds")
+    }
+
+    pub(super) fn open(&mut self, place: usize, kind: StreamKind) -> StreamId {
+        let id = StreamId(self.next);
+        self.next += 1;
+        let options = CallOptions::default();
+        self.input(place, Input::StreamOpen { id, kind, options, window_bytes: 1 << 20 });
+        id
+    }
+
+    pub(super) fn leader(&self) -> Option<usize> {
+        (0..self.hosts.len()).filter(|place| self.is_up(*place)).find(|place| {
+            let view = self.host(*place).member.raft_view();
+            view.is_some_and(|view| view.role == crate::member::io::Role::Leader)
+        })
+    }
+
+    pub(super) fn has_line(&self, place: usize, text: &str) -> bool {
+        self.host(place).lines.iter().any(|line| line.contains(text))
+    }
+}
+
+/// What a log would hold after a write.
+fn write(log: &mut Option<LogImage>, write: &LogWrite) {
+    match write {
+        LogWrite::Create { metadata } => {
+            *log = Some(LogImage { metadata: metadata.clone(), ..LogImage::default() });
+        }
+        LogWrite::Save { entries, hard_state, .. } => {
+            let log = log.as_mut().expect("created first");
+            if let Some(first) = entries.first() {
+                log.entries.truncate(first.index as usize - 1);
+                log.entries.extend_from_slice(entries);
+            }
+            if let Some(hard_state) = hard_state {
+                log.hard_state = *hard_state;
+            }
+        }
+        LogWrite::Snapshot(_) => {}
+    }
+}

@@ -34,6 +34,9 @@ mod stream;
 mod sync;
 mod watcher;
 
+#[cfg(test)]
+mod tests;
+
 use matcher::Matcher;
 use range::KeyRange;
 use stream::{NO_WATCHER, Overflow, Sender, Stream, Ticker};

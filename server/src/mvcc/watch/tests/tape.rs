@@ -1,0 +1,124 @@
+//! A history for tests: it remembers everything, and shows what a compacted store would.
+
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::mvcc::watch::History;
+use crate::mvcc::{Change, Revision};
+use crate::proto::mvccpb::KeyValue;
+
+/// A write of one key.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Write {
+    /// Key and value.
+    Put(Bytes, Bytes),
+    /// Key.
+    Delete(Bytes),
+}
+
+/// All changes ever, and which of them are still kept.
+pub struct Tape {
+    /// In order, never shortened.
+    pub all: Vec<Arc<Change>>,
+    kept: Vec<Arc<Change>>,
+    versions: BTreeMap<Bytes, Vec<Arc<Change>>>,
+    revision: i64,
+    compact_revision: i64,
+}
+
+impl Tape {
+    /// At revision 1.
+    pub fn new() -> Tape {
+        Tape {
+            all: Vec::new(),
+            kept: Vec::new(),
+            versions: BTreeMap::new(),
+            revision: 1,
+            compact_revision: -1,
+        }
+    }
+
+    /// One revision with these writes, if any has an effect.
+    pub fn write(&mut self, writes: &[Write]) {
+        let main = self.revision + 1;
+        for write in writes {
+            let sub = self.all.iter().rev().take_while(|past| past.revision.main == main).count();
+            let (key, value) = match write {
+                Write::Put(key, value) => (key, Some(value)),
+                Write::Delete(key) => (key, None),
+            };
+            let before = self.last(key, main).filter(|change| !change.is_delete);
+            let kv = match (value, before) {
+                (None, None) => continue,
+                (None, Some(_)) => {
+                    KeyValue { key: key.clone(), mod_revision: main, ..KeyValue::default() }
+                }
+                (Some(value), before) => KeyValue {
+                    key: key.clone(),
+                    create_revision: before.map_or(main, |change| change.kv.create_revision),
+                    mod_revision: main,
+                    version: before.map_or(0, |change| change.kv.version) + 1,
+                    value: value.clone(),
+                    lease: 0,
+                },
+            };
+            let change = Arc::new(Change {
+                revision: Revision::new(main, sub as i64),
+                is_delete: value.is_none(),
+                kv,
+                digest: 0,
+                trail: 0,
+            });
+            self.all.push(change.clone());
+            self.kept.push(change.clone());
+            self.versions.entry(key.clone()).or_default().push(change);
+            self.revision = main;
+        }
+    }
+
+    /// Forgets what readers from `revision` on cannot see.
+    pub fn compact(&mut self, revision: i64) {
+        assert!(self.compact_revision < revision && revision <= self.revision);
+        self.compact_revision = revision;
+        let kept = std::mem::take(&mut self.kept);
+        let newest = |change: &Arc<Change>| self.last(&change.kv.key, revision) == Some(change);
+        self.kept = kept
+            .into_iter()
+            .filter(|change| {
+                let main = change.revision.main;
+                main >= revision || (newest(change) && !change.is_delete)
+            })
+            .collect();
+    }
+
+    /// The newest change of a key at a revision, compacted or not.
+    pub fn last(&self, key: &[u8], revision: i64) -> Option<&Arc<Change>> {
+        let versions = self.versions.get(key)?;
+        let count = versions.partition_point(|change| change.revision.main <= revision);
+        versions[..count].last()
+    }
+}
+
+impl History for Tape {
+    fn revision(&self) -> i64 {
+        self.revision
+    }
+
+    fn compact_revision(&self) -> i64 {
+        self.compact_revision
+    }
+
+    fn events(&self, from_revision: i64) -> impl Iterator<Item = &Arc<Change>> {
+        assert!(from_revision >= self.compact_revision, "history below compaction is not whole");
+        let first = self.kept.partition_point(|change| change.revision.main < from_revision);
+        self.kept[first..].iter()
+    }
+
+    fn kv_at(&self, key: &[u8], revision: i64) -> Option<&Arc<Change>> {
+        if revision < self.compact_revision {
+            return None;
+        }
+        self.last(key, revision).filter(|change| !change.is_delete)
+    }
+}

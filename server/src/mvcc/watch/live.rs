@@ -11,7 +11,7 @@ use crate::mvcc::Change;
 use crate::proto::etcdserverpb::WatchResponse;
 
 impl WatchHub {
-    /// Revisions were applied. To be called after each one and before it is compacted.
+    /// A revision was applied. To be called after each one, before any other call.
     pub fn notify(&mut self, history: &impl History, now: Monotonic, out: &mut Outputs) {
         let revision = history.revision();
         if revision <= self.told {

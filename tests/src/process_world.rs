@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use detsim::world::process::{Leave, ProcessWorld};
-use detsim::world::{Exit, Launch, World, WorldEvent};
+use detsim::world::process::{Leave, Links, ProcessWorld};
+use detsim::world::{End, Exit, Launch, MessageClass, NetworkFault, World, WorldEvent};
 use detsim_reports::record::{
     Blob, Body, Call, ClientId, MemberName, OpId, Outcome, Put, Range, Reply, Watch, WatchMessage,
 };
@@ -22,8 +22,12 @@ struct Cluster {
 
 impl Cluster {
     fn new(test: &str, size: usize) -> Option<Cluster> {
+        Cluster::linked(test, size, Links::Direct)
+    }
+
+    fn linked(test: &str, size: usize, links: Links) -> Option<Cluster> {
         let etcd = peers::etcd(test)?;
-        let mut world = ProcessWorld::new(&etcd, Leave::Nothing).unwrap();
+        let mut world = ProcessWorld::new(&etcd, links, Leave::Nothing).unwrap();
         for place in 0..size {
             assert_eq!(world.add_member(&MemberName(format!("n{}", place + 1))).unwrap(), place);
         }
@@ -155,6 +159,31 @@ fn three_members_serve_watch_and_survive_one() {
     cluster.until(|cluster| cluster.world.status(one).leader.is_some_and(|now| now != leader));
     cluster.ok(other, &put("k", "w"));
     assert_eq!(cluster.value(one, "k"), Some(Blob::text("w")));
+}
+
+#[test]
+fn a_leader_that_is_cut_off_loses_its_office_and_its_writes() {
+    let Some(mut cluster) = Cluster::linked("a cut link", 3, Links::Relayed) else { return };
+    cluster.start(0..3);
+    let leader = cluster.world.status(0).leader.unwrap();
+    let rest = [(leader + 1) % 3, (leader + 2) % 3];
+    for member in rest {
+        for (from, to) in [(leader, member), (member, leader)] {
+            let (from, to) = (End::Member(from), End::Member(to));
+            let cut = NetworkFault::Cut { from, to, class: MessageClass::All };
+            cluster.world.network(&cut).unwrap();
+        }
+    }
+    let op = cluster.invoke(leader, &put("k", "minority"), Duration::from_secs(2));
+    assert!(matches!(cluster.outcome(op), Outcome::Unknown(_)));
+    cluster.until(|cluster| cluster.world.status(rest[0]).leader.is_some_and(|now| now != leader));
+    cluster.ok(rest[0], &put("k", "majority"));
+    cluster.world.network(&NetworkFault::HealAll).unwrap();
+    cluster.until(|cluster| {
+        let leaders = [0, 1, 2].map(|member| cluster.world.status(member).leader);
+        leaders[0].is_some() && leaders.iter().all(|one| *one == leaders[0])
+    });
+    assert_eq!(cluster.value(leader, "k"), Some(Blob::text("majority")));
 }
 
 #[test]

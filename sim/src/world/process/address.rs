@@ -1,4 +1,4 @@
-//! Where the members of one world listen: a run of free ports on 127.0.0.1, two for each place.
+//! Where the members of one world listen: a run of free ports on 127.0.0.1, three for each place.
 //!
 //! Ports are taken below the range that the system gives to outgoing connections, and each process
 //! begins in a slice of its own, so that neither a connection nor another world takes the port of a
@@ -15,7 +15,7 @@ pub const PLACES: usize = 32;
 const FIRST_PORT: u16 = 10_000;
 const SLICES: u16 = 20;
 const SLICE: u16 = 1_000;
-const PORTS: u16 = PLACES as u16 * 2;
+const PORTS: u16 = PLACES as u16 * 3;
 
 static TAKEN: AtomicU16 = AtomicU16::new(0);
 
@@ -43,6 +43,11 @@ impl Addresses {
     /// Where peers reach the member of this place.
     pub fn peer(self, place: usize) -> String {
         format!("127.0.0.1:{}", self.port(place))
+    }
+
+    /// Where the member of this place listens for peers when a relay stands before it.
+    pub fn behind_relay(self, place: usize) -> String {
+        format!("127.0.0.1:{}", self.port(place) + 2)
     }
 
     /// Where clients reach the member of this place.
@@ -91,7 +96,7 @@ impl Addresses {
 
     fn port(self, place: usize) -> u16 {
         assert!(place < PLACES, "a world of processes has room for {PLACES} members");
-        self.base + 2 * place as u16
+        self.base + 3 * place as u16
     }
 }
 
@@ -107,7 +112,7 @@ mod tests {
     fn simulated_addresses_become_local_ones() {
         let addresses = Addresses { base: 10_000 };
         let local = addresses.localize("a=http://10.0.0.1:2380,b=http://10.0.0.2:2379/x");
-        assert_eq!(local, "a=http://127.0.0.1:10000,b=http://127.0.0.1:10003/x");
+        assert_eq!(local, "a=http://127.0.0.1:10000,b=http://127.0.0.1:10004/x");
     }
 
     #[test]

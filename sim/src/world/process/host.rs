@@ -9,7 +9,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use super::log;
 use crate::world::{Exit, WorldError};
@@ -44,6 +44,11 @@ impl Host {
     /// Whether the process runs, as far as `reap` has seen.
     pub fn is_running(&self) -> bool {
         self.child.is_some()
+    }
+
+    /// The process, as far as `reap` has seen.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
     }
 
     /// Whether the process is frozen.
@@ -111,9 +116,13 @@ impl Host {
         self.signal(Signal::TERM)
     }
 
-    /// Freezes the process.
+    /// Freezes the process, and returns when none of its threads runs any more.
     pub fn pause(&mut self) -> Result<(), WorldError> {
         self.signal(Signal::STOP)?;
+        let pid = Pid::from_child(self.child.as_ref().expect("it was just signalled"));
+        let changes = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(pid), changes)
+            .map_err(|error| WorldError::Harness(format!("wait for a stop: {error}")))?;
         self.is_paused = true;
         Ok(())
     }

@@ -4,7 +4,8 @@
 //!
 //! Time is the machine's. Calls travel through the JSON gateway on threads that report to one
 //! channel; processes are started, signalled and reaped on the world's own thread, and none
-//! outlives the world. Runs do not repeat. Power, disks, networks and clocks cannot be broken here.
+//! outlives the world. Runs do not repeat. Power, disks and clocks cannot be broken here; links can, if
+//! relays carry them.
 #![allow(
     clippy::disallowed_types,
     clippy::disallowed_methods,
@@ -16,6 +17,7 @@ mod client;
 mod gateway;
 mod host;
 mod log;
+mod relay;
 mod server;
 mod watch;
 
@@ -30,10 +32,12 @@ use ureq::Agent;
 
 use self::address::{Addresses, PLACES};
 use self::host::Host;
+use self::relay::Relays;
 use self::server::Server;
 use self::watch::Closer;
 use super::{
-    ClockFault, DiskFault, Launch, MemberStatus, NetworkFault, World, WorldError, WorldEvent,
+    ClockFault, DiskFault, End, Launch, MemberStatus, MessageClass, NetworkFault, World,
+    WorldError, WorldEvent,
 };
 
 /// How often processes are looked at for having ended.
@@ -52,12 +56,23 @@ pub enum Leave {
     Everything,
 }
 
+/// How members reach each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Links {
+    /// By their own ports: nothing stands between them, and nothing can be cut.
+    Direct,
+    /// Through relays, which can be cut. A dead member's address then accepts connections and
+    /// closes them instead of refusing them.
+    Relayed,
+}
+
 /// Members as processes.
 #[derive(Debug)]
 pub struct ProcessWorld {
     server: Server,
     directory: PathBuf,
     leave: Leave,
+    relays: Option<Relays>,
     addresses: Addresses,
     began: Instant,
     names: Vec<MemberName>,
@@ -79,7 +94,7 @@ struct Member {
 
 impl ProcessWorld {
     /// A world whose members run `program`, with no members yet.
-    pub fn new(program: &Path, leave: Leave) -> Result<ProcessWorld, WorldError> {
+    pub fn new(program: &Path, links: Links, leave: Leave) -> Result<ProcessWorld, WorldError> {
         static WORLDS: AtomicU32 = AtomicU32::new(0);
         let number = WORLDS.fetch_add(1, Ordering::Relaxed);
         let name = format!("detsim-{}-{number}", std::process::id());
@@ -88,6 +103,7 @@ impl ProcessWorld {
             server: Server::identify(program)?,
             directory: std::env::temp_dir().join(name),
             leave,
+            relays: (links == Links::Relayed).then(Relays::default),
             addresses: Addresses::find()?,
             began: Instant::now(),
             names: Vec::new(),
@@ -133,11 +149,25 @@ impl ProcessWorld {
                 flags.push((name.to_owned(), value));
             }
         }
+        if self.relays.is_some() {
+            let (relay, behind) =
+                (self.addresses.peer(member), self.addresses.behind_relay(member));
+            for (_, value) in flags.iter_mut().filter(|(name, _)| name == "listen-peer-urls") {
+                *value = value.replace(&relay, &behind);
+            }
+        }
         Ok(flags.into_iter().map(|(name, value)| format!("--{name}={value}")).collect())
     }
 
     fn unsupported<T>(&self, what: &str) -> Result<T, WorldError> {
         Err(WorldError::Unsupported { world: self.name(), what: what.to_owned() })
+    }
+
+    fn between_members(&self, from: End, to: End) -> Result<(usize, usize), WorldError> {
+        match (from, to) {
+            (End::Member(from), End::Member(to)) => Ok((from, to)),
+            _ => self.unsupported("break clients' links"),
+        }
     }
 
     fn runs(&self, member: usize) -> Result<(), WorldError> {
@@ -249,6 +279,10 @@ impl World for ProcessWorld {
         let plain: String =
             name.0.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
         let host = Host::new(self.directory.join(format!("{place}-{plain}")))?;
+        if let Some(relays) = &mut self.relays {
+            let (at, upstream) = (self.addresses.peer(place), self.addresses.behind_relay(place));
+            relays.add(place, &at, &upstream)?;
+        }
         let endpoint = self.addresses.client(place);
         self.members.push(Member { host, agent: client::agent(), endpoint, identity: None });
         self.names.push(name.clone());
@@ -266,7 +300,8 @@ impl World for ProcessWorld {
         let listens = listens.expect("it has a default").split(',').next().unwrap_or_default();
         let endpoint = listens.trim_start_matches("http://").to_owned();
         let program = self.server.program.clone();
-        let member = &mut self.members[member];
+        let place = member;
+        let member = &mut self.members[place];
         if launch.wipe {
             member.host.wipe()?;
         }
@@ -274,6 +309,9 @@ impl World for ProcessWorld {
         member.agent = client::agent();
         member.endpoint = endpoint;
         member.identity = None;
+        if let Some(relays) = &self.relays {
+            relays.process(place, member.host.pid());
+        }
         Ok(())
     }
 
@@ -307,10 +345,30 @@ impl World for ProcessWorld {
     }
 
     fn network(&mut self, fault: &NetworkFault) -> Result<(), WorldError> {
+        let Some(relays) = &self.relays else {
+            return match fault {
+                NetworkFault::Heal { .. } | NetworkFault::HealAll => Ok(()),
+                _ => self.unsupported("break links that no relay carries"),
+            };
+        };
         match fault {
-            NetworkFault::Heal { .. } | NetworkFault::HealAll => Ok(()),
-            _ => self.unsupported("break links: members talk over loopback directly"),
+            NetworkFault::HealAll => relays.heal_all(),
+            NetworkFault::Heal { from: End::Member(from), to: End::Member(to) } => {
+                relays.heal((*from, *to));
+            }
+            NetworkFault::Heal { .. } => {}
+            NetworkFault::Cut { class: MessageClass::All, from, to } => {
+                relays.cut(self.between_members(*from, *to)?);
+            }
+            NetworkFault::Cut { .. } => return self.unsupported("tell messages apart"),
+            NetworkFault::Reset { from, to } => {
+                let (from, to) = self.between_members(*from, *to)?;
+                relays.reset((from, to));
+                relays.reset((to, from));
+            }
+            NetworkFault::Quality { .. } => return self.unsupported("shape links"),
         }
+        Ok(())
     }
 
     fn disk(&mut self, _member: usize, fault: &DiskFault) -> Result<(), WorldError> {

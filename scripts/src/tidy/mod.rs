@@ -11,6 +11,7 @@ mod length;
 mod mask;
 mod text;
 mod tree;
+mod variants;
 
 use std::fmt;
 
@@ -42,7 +43,14 @@ impl fmt::Display for Finding {
 /// Everything untidy in a tree, by path and line.
 pub fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for rule in [code::check, dependencies::check, layout::check, length::check, text::check] {
+    for rule in [
+        code::check,
+        dependencies::check,
+        layout::check,
+        length::check,
+        text::check,
+        variants::check,
+    ] {
         rule(tree, &mut findings);
     }
     findings.sort();

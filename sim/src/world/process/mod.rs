@@ -4,8 +4,8 @@
 //!
 //! Time is the machine's. Calls travel through the JSON gateway on threads that report to one
 //! channel; processes are started, signalled and reaped on the world's own thread, and none
-//! outlives the world. Runs do not repeat. Power, disks and clocks cannot be broken here; links can, if
-//! relays carry them.
+//! outlives the world. Runs do not repeat. Power, disks and clocks cannot be broken here; links
+//! can, if relays carry them.
 #![allow(
     clippy::disallowed_types,
     clippy::disallowed_methods,

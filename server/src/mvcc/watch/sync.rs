@@ -103,7 +103,7 @@ impl Turn {
 
 impl WatchHub {
     /// Does what is due: progress ticks, and watchers that read history. Stops when it has spent
-    /// about `budget` units; returns what it spent, which `out` is told as well.
+    /// about `budget` units; returns what it spent, for the caller to account for.
     pub fn tick(
         &mut self,
         history: &impl History,
@@ -116,7 +116,6 @@ impl WatchHub {
             self.sync_at = None;
             spent += self.sync(history, now, budget - spent, out);
         }
-        out.spend(spent);
         spent
     }
 

@@ -7,11 +7,11 @@ use rand_chacha::rand_core::SeedableRng;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::tape::{Tape, Write};
+use super::tape::{Tape, Write, Written};
 use crate::member::id::{ClusterId, MemberId, StreamId};
 use crate::member::io::{Output, Outputs, StreamItem};
 use crate::member::time::Monotonic;
-use crate::mvcc::watch::{History, WatchHub, WatchSettings};
+use crate::mvcc::watch::{WatchHub, WatchSettings};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::watch_request::RequestUnion;
 use crate::proto::mvccpb::event::EventType;
@@ -63,7 +63,7 @@ impl Talk {
         let settings = WatchSettings::new(Duration::from_secs(1), 1_572_864);
         let mut hub = WatchHub::new(settings, ChaCha8Rng::seed_from_u64(1), 1);
         hub.set_header(ClusterId(7), MemberId(8), 9);
-        Talk { hub, tape: Tape::new(), now: Monotonic::ZERO, out: Outputs::new() }
+        Talk { hub, tape: Tape::blank(), now: Monotonic::ZERO, out: Outputs::new() }
     }
 
     fn run(&mut self, command: &str) {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::super::range::KeyRange;
-use super::tape::{Tape, Write};
+use super::tape::{Stored, Tape, Write, Written};
 use crate::member::id::StreamId;
 use crate::member::io::{Output, Outputs, StreamItem};
 use crate::member::time::Monotonic;
@@ -45,9 +45,12 @@ struct Listener {
     progress: usize,
 }
 
-struct Run {
+struct Run<H> {
     entropy: ChaCha8Rng,
     hub: WatchHub,
+    /// What the hub reads.
+    history: H,
+    /// What it is compared with.
     tape: Tape,
     now: Monotonic,
     out: Outputs,
@@ -58,8 +61,8 @@ struct Run {
     cancelled: usize,
 }
 
-impl Run {
-    fn new(seed: u64) -> Run {
+impl<H: Written> Run<H> {
+    fn new(seed: u64) -> Run<H> {
         let mut entropy = ChaCha8Rng::seed_from_u64(seed);
         let mut settings = WatchSettings::new(Duration::from_millis(300), 1_572_864);
         settings.response_revisions_max = 1 + entropy.next_u64() as usize % 20;
@@ -69,12 +72,13 @@ impl Run {
         Run {
             hub,
             entropy,
-            tape: Tape::new(),
+            history: H::blank(),
+            tape: Tape::blank(),
             now: Monotonic::ZERO,
             out: Outputs::new(),
             streams: BTreeMap::new(),
             opened: 0,
-            installs: seed % 3 == 0,
+            installs: seed.is_multiple_of(3),
             events: 0,
             cancelled: 0,
         }
@@ -125,27 +129,31 @@ impl Run {
 
     fn write(&mut self) {
         let writes = self.batch();
+        self.history.write(&writes);
         self.tape.write(&writes);
-        self.hub.notify(&self.tape, self.now, &mut self.out);
+        self.hub.notify(&self.history, self.now, &mut self.out);
     }
 
     /// Several revisions that the hub is not told of one by one.
     fn install(&mut self) {
         for _ in 0..1 + self.below(30) {
             let writes = self.batch();
+            self.history.write(&writes);
             self.tape.write(&writes);
         }
         if self.below(3) == 0 {
             self.compact();
         }
-        self.hub.on_snapshot_installed(&self.tape, self.now);
+        self.hub.on_snapshot_installed(&self.history, self.now);
     }
 
     fn compact(&mut self) {
         let (from, to) = (self.tape.compact_revision().max(0), self.tape.revision());
         if from < to {
             let back = self.below(60) as i64;
-            self.tape.compact((to - back).max(from + 1));
+            let revision = (to - back).max(from + 1);
+            self.history.compact(revision);
+            self.tape.compact(revision);
         }
     }
 
@@ -173,7 +181,7 @@ impl Run {
 
     fn message(&mut self, stream: StreamId, union: RequestUnion) {
         let request = pb::WatchRequest { request_union: Some(union) };
-        self.hub.message(stream, &request, &self.tape, self.now, &mut self.out);
+        self.hub.message(stream, &request, &self.history, self.now, &mut self.out);
     }
 
     fn create(&mut self) {
@@ -253,7 +261,7 @@ impl Run {
         self.now = self.now.after(Duration::from_millis(self.below(40)));
         if self.hub.next_deadline().is_some_and(|at| at <= self.now) {
             let budget = 1 + self.below(200);
-            let spent = self.hub.tick(&self.tape, self.now, budget, &mut self.out);
+            let spent = self.hub.tick(&self.history, self.now, budget, &mut self.out);
             // A tick overdraws by the watchers and the changes of one revision, in one turn.
             assert!(spent <= budget + 12 + 3 + 3 * 12, "spent {spent} of {budget}");
         }
@@ -292,7 +300,7 @@ impl Run {
         }
         for _ in 0..200 {
             self.now = self.now.after(Duration::from_millis(10));
-            self.hub.tick(&self.tape, self.now, 1_000, &mut self.out);
+            self.hub.tick(&self.history, self.now, 1_000, &mut self.out);
             self.hear();
         }
         assert_eq!(self.hub.counts().unsynced, 0);
@@ -413,18 +421,29 @@ impl Client {
     }
 }
 
-#[test]
-fn every_watcher_is_told_of_all_it_asked_for_in_order_and_once() {
+fn check<H: Written>(seeds: std::ops::Range<u64>) {
     let (mut events, mut cancelled) = (0, 0);
-    for seed in 0..200 {
-        let mut run = Run::new(seed);
+    for seed in seeds.clone() {
+        let mut run: Run<H> = Run::new(seed);
         for _ in 0..800 {
             run.step();
         }
         run.drain();
+        assert_eq!(run.history.revision(), run.tape.revision());
         events += run.events;
         cancelled += run.cancelled;
     }
-    assert!(events > 100_000, "{events} events are too few to mean anything");
-    assert!(cancelled > 100, "{cancelled} cancellations are too few to mean anything");
+    let runs = seeds.count();
+    assert!(events > 500 * runs, "{events} events are too few to mean anything");
+    assert!(cancelled > runs, "{cancelled} cancellations are too few to mean anything");
+}
+
+#[test]
+fn every_watcher_is_told_of_all_it_asked_for_in_order_and_once() {
+    check::<Tape>(0..200);
+}
+
+#[test]
+fn so_it_is_with_the_store_while_it_compacts() {
+    check::<Stored>(1_000..1_100);
 }

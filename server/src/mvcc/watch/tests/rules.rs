@@ -582,7 +582,8 @@ fn a_client_that_never_listens_loses_its_stream() {
 
     let settings = WatchSettings::new(Duration::from_secs(1), 1_572_864);
     let entropy = rand_chacha::ChaCha8Rng::seed_from_u64(1);
-    let (mut hub, tape) = (WatchHub::new(settings, entropy, 1), super::tape::Tape::new());
+    let (mut hub, tape) =
+        (WatchHub::new(settings, entropy, 1), <super::tape::Tape as super::tape::Written>::blank());
     let mut out = Outputs::new();
     hub.open(StreamId(1), 0, Monotonic::ZERO);
     for _ in 0..CONTROL_MAX {

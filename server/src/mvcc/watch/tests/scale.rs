@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use std::time::Duration;
 
-use super::tape::{Tape, Write};
+use super::tape::{Tape, Write, Written};
 use crate::member::id::StreamId;
 use crate::member::io::{Output, Outputs, StreamItem};
 use crate::member::time::Monotonic;
@@ -27,7 +27,7 @@ impl Stage {
     fn new() -> Stage {
         let settings = WatchSettings::new(Duration::from_secs(600), 1_572_864);
         let hub = WatchHub::new(settings, ChaCha8Rng::seed_from_u64(1), 1);
-        Stage { hub, tape: Tape::new(), out: Outputs::new(), now: Monotonic::ZERO }
+        Stage { hub, tape: Tape::blank(), out: Outputs::new(), now: Monotonic::ZERO }
     }
 
     fn open(&mut self, stream: u64, window_bytes: u64) {

@@ -1,12 +1,29 @@
-//! A history for tests: it remembers everything, and shows what a compacted store would.
+//! Histories for tests: a tape that remembers everything and shows what a compacted store would,
+//! and the store itself.
 
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::lease::{Lessor, LessorConfig};
 use crate::mvcc::watch::History;
-use crate::mvcc::{Change, Revision};
+use crate::mvcc::{Change, Revision, Store};
+use crate::proto::etcdserverpb as pb;
 use crate::proto::mvccpb::KeyValue;
+use pb::request_op::Request as Op;
+
+/// A history that a test writes.
+pub trait Written: History {
+    /// Without changes, at revision 1.
+    fn blank() -> Self;
+
+    /// One revision with these writes, if any has an effect.
+    fn write(&mut self, writes: &[Write]);
+
+    /// Forgets what readers from `revision` on cannot see, if not now, then later.
+    fn compact(&mut self, revision: i64);
+}
 
 /// A write of one key.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,9 +44,8 @@ pub struct Tape {
     compact_revision: i64,
 }
 
-impl Tape {
-    /// At revision 1.
-    pub fn new() -> Tape {
+impl Written for Tape {
+    fn blank() -> Tape {
         Tape {
             all: Vec::new(),
             kept: Vec::new(),
@@ -39,8 +55,7 @@ impl Tape {
         }
     }
 
-    /// One revision with these writes, if any has an effect.
-    pub fn write(&mut self, writes: &[Write]) {
+    fn write(&mut self, writes: &[Write]) {
         let main = self.revision + 1;
         for write in writes {
             let sub = self.all.iter().rev().take_while(|past| past.revision.main == main).count();
@@ -77,8 +92,7 @@ impl Tape {
         }
     }
 
-    /// Forgets what readers from `revision` on cannot see.
-    pub fn compact(&mut self, revision: i64) {
+    fn compact(&mut self, revision: i64) {
         assert!(self.compact_revision < revision && revision <= self.revision);
         self.compact_revision = revision;
         let kept = std::mem::take(&mut self.kept);
@@ -91,7 +105,9 @@ impl Tape {
             })
             .collect();
     }
+}
 
+impl Tape {
     /// The newest change of a key at a revision, compacted or not.
     pub fn last(&self, key: &[u8], revision: i64) -> Option<&Arc<Change>> {
         let versions = self.versions.get(key)?;
@@ -120,5 +136,57 @@ impl History for Tape {
             return None;
         }
         self.last(key, revision).filter(|change| !change.is_delete)
+    }
+}
+
+/// The store, which compacts a little with each write.
+pub struct Stored {
+    store: Store,
+    lessor: Lessor,
+}
+
+impl Written for Stored {
+    fn blank() -> Stored {
+        let retry = Duration::from_secs(7);
+        let config = LessorConfig { ttl_seconds_min: 2, retry, checkpoint: false };
+        Stored { store: Store::new(), lessor: Lessor::new(config) }
+    }
+
+    fn write(&mut self, writes: &[Write]) {
+        let op = |write: &Write| match write.clone() {
+            Write::Put(key, value) => {
+                Op::RequestPut(pb::PutRequest { key, value, ..Default::default() })
+            }
+            Write::Delete(key) => {
+                Op::RequestDeleteRange(pb::DeleteRangeRequest { key, ..Default::default() })
+            }
+        };
+        let success =
+            writes.iter().map(|write| pb::RequestOp { request: Some(op(write)) }).collect();
+        let request = pb::TxnRequest { success, ..Default::default() };
+        self.store.txn(&request, &mut self.lessor).expect("nothing forbids these writes");
+        self.store.compact_slice(5);
+    }
+
+    fn compact(&mut self, revision: i64) {
+        self.store.compact(revision).expect("a revision that can be compacted");
+    }
+}
+
+impl History for Stored {
+    fn revision(&self) -> i64 {
+        self.store.revision()
+    }
+
+    fn compact_revision(&self) -> i64 {
+        self.store.compact_revision()
+    }
+
+    fn events(&self, from_revision: i64) -> impl Iterator<Item = &Arc<Change>> {
+        self.store.events(from_revision)
+    }
+
+    fn kv_at(&self, key: &[u8], revision: i64) -> Option<&Arc<Change>> {
+        self.store.kv_at(key, revision)
     }
 }

@@ -4,6 +4,7 @@ pub mod check;
 pub mod disk;
 pub mod language;
 pub mod model;
+pub mod run;
 pub mod seed;
 pub mod workload;
 pub mod world;

@@ -124,13 +124,13 @@ impl Workload for Register {
         outcome: &Outcome,
         clients: &mut dyn Clients,
     ) {
-        if let (Call::Range(range), Outcome::Ok(reply)) = (&operation.call, outcome) {
-            if let Body::Range(body) = &reply.body {
-                match body.kvs.first() {
-                    Some(kv) => self.seen[slot].insert(range.key.clone(), kv.value.clone()),
-                    None => self.seen[slot].remove(&range.key),
-                };
-            }
+        if let (Call::Range(range), Outcome::Ok(reply)) = (&operation.call, outcome)
+            && let Body::Range(body) = &reply.body
+        {
+            match body.kvs.first() {
+                Some(kv) => self.seen[slot].insert(range.key.clone(), kv.value.clone()),
+                None => self.seen[slot].remove(&range.key),
+            };
         }
         self.rest(slot, clients);
     }

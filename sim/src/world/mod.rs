@@ -234,6 +234,16 @@ pub trait World {
     fn resume(&mut self, member: usize) -> Result<(), WorldError>;
     /// Changes the network.
     fn network(&mut self, fault: &NetworkFault) -> Result<(), WorldError>;
+    /// The quality of a link between members when nothing is wrong.
+    fn link_quality(&self) -> LinkQuality {
+        LinkQuality {
+            latency: (Duration::from_micros(200), Duration::from_millis(1)),
+            loss_per_10k: 0,
+            duplicate_per_10k: 0,
+            reorder_per_10k: 0,
+            bandwidth: 0,
+        }
+    }
     /// Changes a member's disk.
     fn disk(&mut self, member: usize, fault: &DiskFault) -> Result<(), WorldError>;
     /// Changes a member's clocks.

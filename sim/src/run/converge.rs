@@ -1,0 +1,164 @@
+//! `converge`: after the faults, the cluster must serve again. A failure to do so counts only with
+//! the proof that it could have: a quorum of the configured voters runs with intact disks, and can
+//! talk.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use detsim_reports::record::{Blob, Call, Outcome, Put, Range, Severity};
+
+use super::member::Role;
+use super::runner::{Runner, Stop};
+use crate::language::value::show_duration;
+use crate::world::{End, MessageClass};
+
+/// A key that no workload uses.
+const PROBE: &str = "detsim-probe";
+
+impl Runner<'_> {
+    /// Waits until the cluster serves through every member that must, with all logs applied.
+    pub(super) fn converge(&mut self, within: Option<Duration>) -> Result<(), Stop> {
+        let within = within.unwrap_or(self.options.recovery());
+        let until = self.world.now().after(within);
+        self.begin_settling();
+        let survivors = self.survivors();
+        self.history.survivors = survivors.clone().unwrap_or_default();
+        let all: Vec<usize> = (0..self.members.len()).collect();
+        let quiet = self.pass_until(until, &mut |runner| {
+            runner.traffic.is_quiet() && runner.agreed_leader(&all).is_some()
+        })?;
+        let mut missing = match quiet {
+            true => self.probe(until)?,
+            false => Some("no leader on which all running members agree".to_owned()),
+        };
+        if missing.is_none() && !self.pass_until(until, &mut Runner::is_level)? {
+            missing = Some("members have not applied the same entries".to_owned());
+        }
+        let Some(missing) = missing else {
+            self.checked.push(format!("recovery within {}", show_duration(within)));
+            return Ok(());
+        };
+        let what =
+            format!("no recovery within {}: {missing}: {}", show_duration(within), self.state());
+        match survivors {
+            Ok(survivors) => {
+                let names: Vec<&str> =
+                    survivors.iter().map(|place| self.members[*place].name.as_str()).collect();
+                let proof = format!("; {} are intact, can talk and are a quorum", names.join(", "));
+                Err(self.find(Severity::Liveness, ("converge", "stuck"), what + &proof))
+            }
+            Err(why) => Err(Stop::Undecided(format!("{what}; it need not recover: {why}"))),
+        }
+    }
+
+    /// The voters that must serve, or why nothing is owed.
+    fn survivors(&self) -> Result<Vec<usize>, String> {
+        if !self.is_config_known {
+            return Err("the cluster's configuration is not known for certain".to_owned());
+        }
+        let voters: Vec<usize> = (0..self.members.len())
+            .filter(|place| self.members[*place].role == Role::Voter)
+            .collect();
+        let fine = |place: &usize| {
+            let member = &self.members[*place];
+            member.is_healthy() && !member.has_drift && member.is_intact
+        };
+        let fine: Vec<usize> = voters.iter().copied().filter(fine).collect();
+        let talking = self.largest_talking(&fine);
+        if talking.len() > voters.len() / 2 {
+            return Ok(talking);
+        }
+        Err(format!(
+            "of {} voters, {} run with intact disks, and {} of them can talk",
+            voters.len(),
+            fine.len(),
+            talking.len()
+        ))
+    }
+
+    /// The largest set, built greedily from each member, in which everybody hears everybody.
+    fn largest_talking(&self, among: &[usize]) -> Vec<usize> {
+        let silent: BTreeSet<(End, End)> = self
+            .faults
+            .cuts
+            .iter()
+            .filter(|(.., class)| *class != MessageClass::Snapshots)
+            .map(|(from, to, _)| (*from, *to))
+            .collect();
+        let hear = |one: usize, other: usize| {
+            !silent.contains(&(End::Member(one), End::Member(other)))
+                && !silent.contains(&(End::Member(other), End::Member(one)))
+        };
+        let mut largest = Vec::new();
+        for &first in among {
+            let mut set = vec![first];
+            for &next in among {
+                if next != first && set.iter().all(|member| hear(*member, next)) {
+                    set.push(next);
+                }
+            }
+            if set.len() > largest.len() {
+                largest = set;
+            }
+        }
+        largest.sort_unstable();
+        largest
+    }
+
+    /// One write, and a linearizable read of it through every running voter. Tells what is missing.
+    fn probe(&mut self, until: detsim_reports::record::Time) -> Result<Option<String>, Stop> {
+        let value = Blob::text(&format!("at {}", self.world.now().0));
+        loop {
+            let Some(leader) = self.leader() else {
+                return Ok(Some("the leader was lost again".to_owned()));
+            };
+            let put = Put { key: Blob::text(PROBE), value: value.clone(), ..Put::default() };
+            let left = until.since(self.world.now()).max(Duration::from_millis(1));
+            let ended = self.ask(leader, Call::Put(put), left)?;
+            if matches!(ended.outcome, Outcome::Ok(_)) {
+                break;
+            }
+            if self.world.now() >= until {
+                return Ok(Some("no write succeeds".to_owned()));
+            }
+            self.pass(Duration::from_millis(50))?;
+        }
+        for place in 0..self.members.len() {
+            let member = &self.members[place];
+            if member.role != Role::Voter || !member.is_healthy() {
+                continue;
+            }
+            loop {
+                let range = Range { key: Blob::text(PROBE), ..Range::default() };
+                let left = until.since(self.world.now()).max(Duration::from_millis(1));
+                let ended = self.ask(place, Call::Range(range), left)?;
+                if matches!(ended.outcome, Outcome::Ok(_)) {
+                    break;
+                }
+                if self.world.now() >= until {
+                    let name = &self.members[place].name;
+                    return Ok(Some(format!("no linearizable read succeeds through {name}")));
+                }
+                self.pass(Duration::from_millis(50))?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether all running members have applied the same entries.
+    fn is_level(&mut self) -> bool {
+        let mut applied = None;
+        for place in 0..self.members.len() {
+            let member = &self.members[place];
+            if !member.is_up || member.is_paused || !member.is_inside() {
+                continue;
+            }
+            let status = self.world.status(place);
+            let here = (status.applied, status.revision);
+            if *applied.get_or_insert(here) != here {
+                return false;
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,153 @@
+//! What the runner knows of a member: how it was started, what was done to it, and whether its disk
+//! still holds everything that it has promised.
+
+use crate::language::ast::Flag;
+use crate::world::{Launch, World};
+
+/// Its part in the cluster's configuration, as far as the script has made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Votes.
+    Voter,
+    /// Does not vote yet.
+    Learner,
+    /// Was not added yet.
+    Outside,
+    /// Was removed.
+    Removed,
+}
+
+/// Why a member's next exit is not its own fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Excuse {
+    /// None: it is.
+    None,
+    /// Its disk failed: it must stop, and may be started again.
+    DiskFailed,
+    /// Its log was damaged: it must not start.
+    LogDamaged,
+}
+
+/// A member.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// The cluster's and its own flags, drawn.
+    pub flags: Vec<(String, String)>,
+    /// How it was started last.
+    pub launch: Option<Launch>,
+    /// Its process runs, as far as events have told.
+    pub is_up: bool,
+    /// Its process is frozen.
+    pub is_paused: bool,
+    /// It was asked to stop.
+    pub is_stopping: bool,
+    /// To be started with this as soon as its process has ended.
+    pub restart: Option<Launch>,
+    /// A fault took it down, and healing brings it back.
+    pub is_downed: bool,
+    /// Its disk hangs, is slow or is full.
+    pub has_disk_fault: bool,
+    /// Its clocks drift.
+    pub has_drift: bool,
+    /// Its disk holds everything that it has promised.
+    pub is_intact: bool,
+    /// It was added again since its last start: what it starts as is another member.
+    pub has_new_identity: bool,
+    /// Why its next exit is not its own fault.
+    pub excuse: Excuse,
+    /// Its last exit by itself since its last start: a place in the history's list.
+    pub exit: Option<usize>,
+    /// Its part in the configuration.
+    pub role: Role,
+}
+
+impl Member {
+    /// A host with an empty disk.
+    pub fn new(name: &str, flags: Vec<(String, String)>, role: Role) -> Member {
+        Member {
+            name: name.to_owned(),
+            flags,
+            launch: None,
+            is_up: false,
+            is_paused: false,
+            is_stopping: false,
+            restart: None,
+            is_downed: false,
+            has_disk_fault: false,
+            has_drift: false,
+            is_intact: true,
+            has_new_identity: false,
+            excuse: Excuse::None,
+            exit: None,
+            role,
+        }
+    }
+
+    /// It runs, and nothing is wrong with it.
+    pub fn is_healthy(&self) -> bool {
+        self.is_up && !self.is_paused && !self.is_stopping && !self.has_disk_fault
+    }
+
+    /// It is in the configuration.
+    pub fn is_inside(&self) -> bool {
+        matches!(self.role, Role::Voter | Role::Learner)
+    }
+
+    /// The flags of its last start, to start it on what its disk holds.
+    pub fn relaunch(&self) -> Launch {
+        let mut launch = self.launch.clone().unwrap_or_default();
+        launch.wipe = false;
+        launch.flags.retain(|(name, _)| name != "force-new-cluster");
+        launch
+    }
+}
+
+/// How to start a member: defaults that follow from its place, then the flags of the cluster and
+/// its own, then those of the statement. Later ones replace earlier ones.
+pub fn launch(
+    world: &dyn World,
+    members: &[Member],
+    place: usize,
+    extra: &[Flag],
+    wipe: bool,
+) -> Launch {
+    let member = &members[place];
+    let initial: Vec<String> = members
+        .iter()
+        .enumerate()
+        .filter(|(other, member)| member.is_inside() || *other == place)
+        .map(|(other, member)| format!("{}={}", member.name, world.peer_url(other)))
+        .collect();
+    let own = |name: &str, value: String| (name.to_owned(), value);
+    let mut flags = vec![
+        own("name", member.name.clone()),
+        own("data-dir", "data".to_owned()),
+        own("listen-peer-urls", world.peer_url(place)),
+        own("initial-advertise-peer-urls", world.peer_url(place)),
+        own("listen-client-urls", world.client_url(place)),
+        own("advertise-client-urls", world.client_url(place)),
+        own("initial-cluster", initial.join(",")),
+    ];
+    let given = extra.iter().map(|flag| (flag.name.clone(), flag.choices.concat()));
+    for (name, value) in member.flags.iter().cloned().chain(given) {
+        let value = expand(world, members, &value);
+        match flags.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, old)) => *old = value,
+            None => flags.push((name, value)),
+        }
+    }
+    Launch { flags, wipe }
+}
+
+/// Puts addresses in the place of `${n1.peer}` and `${n1.client}`.
+pub fn expand(world: &dyn World, members: &[Member], text: &str) -> String {
+    let mut expanded = text.to_owned();
+    for (place, member) in members.iter().enumerate() {
+        expanded = expanded
+            .replace(&format!("${{{}.peer}}", member.name), &world.peer_url(place))
+            .replace(&format!("${{{}.client}}", member.name), &world.client_url(place));
+    }
+    expanded
+}

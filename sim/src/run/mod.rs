@@ -1,0 +1,269 @@
+//! Runs a script in a world with a seed: statements, workloads and nemeses, the history, the
+//! checkers, and the verdict.
+//!
+//! A run is a function of (world, script, seed): everything that is drawn comes from the seed's
+//! named streams, and the runner looks at no clock but the world's.
+
+mod actions;
+mod by_hand;
+mod converge;
+mod expectations;
+mod member;
+mod nemesis;
+mod options;
+mod plan;
+mod runner;
+mod targets;
+mod traffic;
+
+use detsim_reports::record::{CheckReport, Finding, Internals, RunRecord, Severity, Time, Verdict};
+
+use crate::check::{self, Checker, Selection};
+use crate::language::ast::Statement;
+use crate::language::{Script, Vocabulary};
+use crate::workload;
+use crate::world::World;
+
+pub use options::{OPTIONS, Options};
+use plan::Head;
+use runner::{Runner, Stop};
+
+/// The worlds that scripts can name.
+pub const WORLDS: &[&str] = &["loop", "process"];
+
+const CHECKER_NAMES: [&str; Checker::ALL.len()] = {
+    let mut names = [""; Checker::ALL.len()];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = Checker::ALL[at].name();
+        at += 1;
+    }
+    names
+};
+
+/// Everything that scripts can name.
+pub const VOCABULARY: Vocabulary = Vocabulary {
+    workloads: workload::KINDS,
+    nemeses: nemesis::KINDS,
+    options: OPTIONS,
+    checkers: &CHECKER_NAMES,
+    worlds: WORLDS,
+};
+
+/// What to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup<'a> {
+    /// The scenario's name.
+    pub scenario: &'a str,
+    /// The script.
+    pub script: &'a Script,
+    /// The seed.
+    pub seed: u64,
+}
+
+/// The seed that a plan names.
+pub fn planned_seed(script: &Script) -> Option<u64> {
+    script.statements().find_map(|(_, statement)| match statement {
+        Statement::Seed(seed) => Some(*seed),
+        _ => None,
+    })
+}
+
+/// The worlds that a script says can express it; all when it does not say.
+pub fn expressible_in(script: &Script) -> Vec<String> {
+    let said = script.statements().find_map(|(_, statement)| match statement {
+        Statement::Worlds(worlds) => Some(worlds.clone()),
+        _ => None,
+    });
+    said.unwrap_or_else(|| WORLDS.iter().map(|world| (*world).to_owned()).collect())
+}
+
+/// Runs a script in a fresh world that was made for the same seed.
+pub fn run(setup: &Setup<'_>, world: &mut dyn World) -> RunRecord {
+    let options = Options::of(setup.script);
+    let world_name = world.name();
+    let mut runner = Runner::new(world, setup.seed, options.clone());
+    let stop = match expressible_in(setup.script).iter().any(|name| name == world_name) {
+        true => execute(setup.script, &mut runner),
+        false => {
+            let why = format!("the scenario is not for the {world_name} world");
+            (Some(Stop::Skipped(why)), 0)
+        }
+    };
+    let (stop, executed) = stop;
+    let head =
+        Head { scenario: setup.scenario, seed: setup.seed, world: world_name, options: &options };
+    let waiting = std::mem::take(&mut runner.timed).into_iter();
+    let waiting =
+        waiting.chain(std::mem::take(&mut runner.nemeses).into_iter().map(Statement::Nemesis));
+    let rest = setup.script.statements().skip(executed).map(|(_, statement)| statement.clone());
+    let rest = waiting.chain(rest);
+    let plan = std::mem::take(&mut runner.plan).finish(setup.script, &head, rest);
+    conclude(setup, runner, stop, plan.to_string())
+}
+
+/// Executes until something stops it. Tells what, and how many statements were executed.
+fn execute(script: &Script, runner: &mut Runner<'_>) -> (Option<Stop>, usize) {
+    for (executed, (number, statement)) in script.statements().enumerate() {
+        match runner.execute(statement) {
+            Ok(()) => {}
+            Err(Stop::Harness(what)) => {
+                let place = if number > 0 { format!("line {number}: ") } else { String::new() };
+                return (Some(Stop::Harness(format!("{place}`{statement}`: {what}"))), executed);
+            }
+            Err(stop) => return (Some(stop), executed),
+        }
+    }
+    (None, script.statements().count())
+}
+
+/// Checks what was recorded and forms the verdict.
+fn conclude(
+    setup: &Setup<'_>,
+    mut runner: Runner<'_>,
+    stop: Option<Stop>,
+    plan: String,
+) -> RunRecord {
+    let mut reason = String::new();
+    let mut least = Verdict::Passed;
+    match stop {
+        None | Some(Stop::Failed) => {
+            // What a workload left open is closed before anything is judged.
+            if let Err(Stop::Harness(what)) = runner.settle() {
+                harness_finding(&mut runner.findings, runner.world.now(), &what);
+            }
+        }
+        Some(Stop::Skipped(why)) => (reason, least) = (why, Verdict::Skipped),
+        Some(Stop::Undecided(why)) => (reason, least) = (why, Verdict::Undecided),
+        Some(Stop::Harness(what)) => {
+            harness_finding(&mut runner.findings, runner.world.now(), &what);
+        }
+    }
+    let simulated = runner.world.now();
+    runner.history.ended = simulated;
+    let internals = runner.world.internals();
+    let reports = match (&runner.checkers, least) {
+        (Some(names), Verdict::Passed | Verdict::Undecided) => check(&runner, &internals, names),
+        (Some(_), _) => Vec::new(),
+        (None, _) => {
+            runner.not_checked.push("the history: the scenario does not say `check`".to_owned());
+            Vec::new()
+        }
+    };
+    if least != Verdict::Skipped && !reports.iter().any(|report| report.checker == "crash") {
+        exit_findings(&mut runner);
+    }
+    let mut findings = std::mem::take(&mut runner.findings);
+    findings.extend(reports.iter().flat_map(|report| report.findings.iter().cloned()));
+    let (expected, mut findings) = sort_out(findings, &runner.wanted);
+    if least == Verdict::Passed {
+        absent_findings(&mut findings, &expected, &runner.wanted, simulated);
+    }
+    findings.sort_by_key(|finding| std::cmp::Reverse(Verdict::from(finding.severity)));
+    if reports.iter().any(|report| report.undecided) && least == Verdict::Passed {
+        least = Verdict::Undecided;
+        "a checker ran out of its bound".clone_into(&mut reason);
+    }
+    let worst = findings.first().map(|finding| Verdict::from(finding.severity));
+    let gather = |of: fn(&CheckReport) -> &Vec<String>| {
+        reports.iter().flat_map(move |report| {
+            of(report).iter().map(|what| format!("{}: {what}", report.checker))
+        })
+    };
+    let mut checked = std::mem::take(&mut runner.checked);
+    checked.extend(gather(|report| &report.checked));
+    let mut not_checked = std::mem::take(&mut runner.not_checked);
+    not_checked.extend(gather(|report| &report.not_checked));
+    RunRecord {
+        scenario: setup.scenario.to_owned(),
+        seed: setup.seed,
+        world: runner.world.name().to_owned(),
+        verdict: worst.unwrap_or(least).max(least),
+        signature: findings.first().map(Finding::signature).unwrap_or_default(),
+        findings,
+        expected,
+        reason,
+        trace_hash: runner.world.trace_hash(),
+        simulated_ns: simulated.0,
+        cpu_ns: 0,
+        operations: runner.history.operations.len() as u64,
+        checked,
+        not_checked,
+        plan,
+        checks: reports,
+        history: runner.history,
+        internals,
+    }
+}
+
+fn check(runner: &Runner<'_>, internals: &Internals, names: &[String]) -> Vec<CheckReport> {
+    let selection = Selection::named(names.iter().map(String::as_str))
+        .expect("the parser knows the checkers' names");
+    let seen = (*internals != Internals::default()).then_some(internals);
+    check::all(&runner.history, seen, &selection)
+}
+
+fn harness_finding(findings: &mut Vec<Finding>, at: Time, what: &str) {
+    findings.push(Finding {
+        checker: "harness".to_owned(),
+        rule: "script".to_owned(),
+        severity: Severity::Harness,
+        explanation: what.to_owned(),
+        operations: Vec::new(),
+        members: Vec::new(),
+        at,
+    });
+}
+
+/// A process that ends by itself without being expected to is a finding.
+fn exit_findings(runner: &mut Runner<'_>) {
+    for exit in runner.history.exits.clone() {
+        if exit.expected && !exit.panicked {
+            continue;
+        }
+        let name = &runner.members[exit.member].name;
+        let (rule, how) = match exit.panicked {
+            true => ("panic", "panics"),
+            false => ("unexpected-exit", "exits by itself"),
+        };
+        runner.findings.push(Finding {
+            checker: "process".to_owned(),
+            rule: rule.to_owned(),
+            severity: Severity::Crash,
+            explanation: format!("{name} {how} with code {}: \"{}\"", exit.code, exit.reason),
+            operations: Vec::new(),
+            members: vec![exit.member],
+            at: exit.at,
+        });
+    }
+}
+
+/// Whether a finding is what a scenario expects: by its checker, its rule, or both.
+fn matches(finding: &Finding, wanted: &str) -> bool {
+    finding.checker == wanted || finding.rule == wanted || finding.signature() == wanted
+}
+
+/// Findings that are expected, and the others.
+fn sort_out(findings: Vec<Finding>, wanted: &[String]) -> (Vec<Finding>, Vec<Finding>) {
+    findings.into_iter().partition(|finding| wanted.iter().any(|it| matches(finding, it)))
+}
+
+/// What was expected to be found and was not: then the harness, or the scenario, is wrong.
+fn absent_findings(findings: &mut Vec<Finding>, expected: &[Finding], wanted: &[String], at: Time) {
+    for wanted in wanted {
+        if !expected.iter().any(|finding| matches(finding, wanted)) {
+            findings.push(Finding {
+                checker: "expect".to_owned(),
+                rule: "finding".to_owned(),
+                severity: Severity::Harness,
+                explanation: format!("expected to find {wanted}, and did not"),
+                operations: Vec::new(),
+                members: Vec::new(),
+                at,
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

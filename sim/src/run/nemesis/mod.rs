@@ -1,0 +1,163 @@
+//! Faults in time: what a script's `at` lines and its nemeses do during a `run`.
+//!
+//! A nemesis waits, begins a fault, lets it last, ends it, and waits again. What a fault consists of
+//! is drawn from the nemesis' own stream and written into the plan as `at` lines that name every
+//! member, so that a replay draws nothing here. Faults are bounded so that what etcd promises stays
+//! provable: nothing here damages what was durable.
+
+mod faults;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use detsim_reports::record::Time;
+use rand_chacha::ChaCha8Rng;
+
+use super::actions::Source;
+use super::runner::{Runner, Stop};
+use crate::language::ast::{Action, Named, Statement};
+use crate::language::value::{Entry, Settings};
+use crate::seed::Draw;
+
+pub use faults::KINDS;
+
+/// What is due when, during a run.
+#[derive(Default)]
+pub struct Schedule {
+    began: Time,
+    ends: Time,
+    pending: BTreeMap<(Time, u32), Pending>,
+    numbered: u32,
+    nemeses: Vec<Nemesis>,
+    /// What was done, for the plan.
+    done: Vec<(Duration, Action)>,
+}
+
+enum Pending {
+    /// An `at` line.
+    Timed(Action),
+    /// A nemesis begins a fault.
+    Begin(usize),
+    /// A part of a nemesis' fault.
+    Part(Action),
+}
+
+struct Nemesis {
+    entry: &'static Entry,
+    settings: Settings,
+    stream: ChaCha8Rng,
+}
+
+impl Schedule {
+    /// When something is due.
+    pub fn next_at(&self) -> Time {
+        self.pending.first_key_value().map_or(Time::NEVER, |((at, _), _)| *at)
+    }
+
+    fn push(&mut self, at: Time, pending: Pending) {
+        if at < self.ends {
+            self.numbered += 1;
+            self.pending.insert((at, self.numbered), pending);
+        }
+    }
+
+    fn push_begin(&mut self, index: usize, after: Time) {
+        let nemesis = &mut self.nemeses[index];
+        let (low, high) = nemesis.settings.span("every").expect("every nemesis has it");
+        let wait = nemesis.stream.duration(low, high).max(Duration::from_millis(1));
+        self.push(after.after(wait), Pending::Begin(index));
+    }
+}
+
+impl Runner<'_> {
+    /// Lets time pass with faults.
+    pub(super) fn run_for(&mut self, time: Duration) -> Result<(), Stop> {
+        let began = self.world.now();
+        let mut schedule = Schedule { began, ends: began.after(time), ..Schedule::default() };
+        for statement in std::mem::take(&mut self.timed) {
+            if let Statement::At(after, action) = statement {
+                schedule.push(began.after(after), Pending::Timed(action));
+            }
+        }
+        for (index, named) in std::mem::take(&mut self.nemeses).into_iter().enumerate() {
+            schedule.nemeses.push(self.nemesis(index, &named)?);
+            schedule.push_begin(index, began);
+        }
+        self.schedule = schedule;
+        let passed = self.do_scheduled().and_then(|()| self.pass(time));
+        let schedule = std::mem::take(&mut self.schedule);
+        for (after, action) in schedule.done {
+            self.plan.push(Statement::At(after, action));
+        }
+        // Where it failed, the statement stays in the script's rest.
+        if passed.is_ok() {
+            self.plan.push(Statement::Run(time));
+        }
+        passed
+    }
+
+    fn nemesis(&self, index: usize, named: &Named) -> Result<Nemesis, Stop> {
+        let entry = KINDS.iter().find(|entry| entry.name == named.kind);
+        let Some(entry) = entry else {
+            return Err(Stop::Harness(format!("there is no nemesis `{}`", named.kind)));
+        };
+        Ok(Nemesis {
+            entry,
+            settings: named.settings.with_defaults(entry.parameters),
+            stream: self.streams.stream(&format!("nemesis/{index}/{}", named.kind)),
+        })
+    }
+
+    /// Does what is due.
+    pub(super) fn do_scheduled(&mut self) -> Result<(), Stop> {
+        while self.schedule.next_at() <= self.world.now() {
+            let Some(((at, _), pending)) = self.schedule.pending.pop_first() else { return Ok(()) };
+            match pending {
+                Pending::Timed(action) | Pending::Part(action) => self.do_fault(at, &action)?,
+                Pending::Begin(index) => self.begin_fault(at, index),
+            }
+        }
+        Ok(())
+    }
+
+    fn do_fault(&mut self, at: Time, action: &Action) -> Result<(), Stop> {
+        self.in_fault = true;
+        let done = self.act(action, Source::Fault);
+        self.in_fault = false;
+        if let Some(done) = done? {
+            let after = at.since(self.schedule.began);
+            self.schedule.done.push((after, done));
+        }
+        Ok(())
+    }
+
+    fn begin_fault(&mut self, at: Time, index: usize) {
+        let view = self.view();
+        let nemesis = &mut self.schedule.nemeses[index];
+        let parts = faults::draw(nemesis.entry.name, &nemesis.settings, &view, &mut nemesis.stream);
+        let mut last = at;
+        for (after, action) in parts {
+            last = last.max(at.after(after));
+            self.schedule.push(at.after(after), Pending::Part(action));
+        }
+        self.schedule.push_begin(index, last);
+    }
+
+    /// What a nemesis may know.
+    fn view(&mut self) -> faults::View {
+        let leader = self.leader();
+        let healthy = |place: &usize| {
+            let member = &self.members[*place];
+            member.is_inside() && member.is_healthy()
+        };
+        let inside = (0..self.members.len()).filter(|place| self.members[*place].is_inside());
+        faults::View {
+            names: self.members.iter().map(|member| member.name.clone()).collect(),
+            members: inside.count(),
+            healthy: (0..self.members.len()).filter(healthy).collect(),
+            leader,
+            has_cuts: !self.faults.cuts.is_empty() || self.faults.has_bad_links,
+            latency: self.world.link_quality().latency,
+        }
+    }
+}

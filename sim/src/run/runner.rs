@@ -1,0 +1,400 @@
+//! The runner of one script in one world: executes statements from top to bottom, moves time, and
+//! keeps what a run leaves behind. What statements do is in the files beside this one.
+
+use std::time::Duration;
+
+use detsim_reports::record::{Finding, History, MemberName, OpId, ProcessExit, Severity, Time};
+use rand_chacha::ChaCha8Rng;
+
+use super::actions::{Faults, Source};
+use super::member::{Excuse, Member, Role};
+use super::nemesis::Schedule;
+use super::options::Options;
+use super::plan::Plan;
+use super::traffic::{Traffic, Way};
+use crate::language::ast::{Flag, Named, Statement, Target};
+use crate::language::value::Settings;
+use crate::seed::{Draw, Streams};
+use crate::workload;
+use crate::world::{Exit, World, WorldError, WorldEvent};
+
+/// How often a condition is looked at while nothing happens.
+const POLL: Duration = Duration::from_millis(20);
+/// How long a member may take to stop when it is asked to.
+const STOP_WITHIN: Duration = Duration::from_secs(30);
+/// How long watches may take to deliver after the last operation.
+const DELIVERY: Duration = Duration::from_secs(2);
+
+/// Why a script is not executed any further.
+#[derive(Debug)]
+pub enum Stop {
+    /// Something was found that the rest rests on.
+    Failed,
+    /// The world cannot do it.
+    Skipped(String),
+    /// What was asked is not proved or refuted.
+    Undecided(String),
+    /// The script or the harness is wrong.
+    Harness(String),
+}
+
+impl From<WorldError> for Stop {
+    fn from(error: WorldError) -> Stop {
+        match error {
+            WorldError::Unsupported { .. } => Stop::Skipped(error.to_string()),
+            WorldError::Harness(what) => Stop::Harness(what),
+        }
+    }
+}
+
+/// A run under way.
+pub struct Runner<'w> {
+    pub(super) world: &'w mut dyn World,
+    pub(super) streams: Streams,
+    pub(super) target_stream: ChaCha8Rng,
+    pub(super) options: Options,
+    pub(super) members: Vec<Member>,
+    /// How many members the cluster began with.
+    pub(super) founders: usize,
+    /// Names given by `let`, later ones first.
+    pub(super) bound: Vec<(String, usize)>,
+    /// The configuration is what the script's operations have made it.
+    pub(super) is_config_known: bool,
+    pub(super) history: History,
+    pub(super) traffic: Traffic,
+    pub(super) faults: Faults,
+    /// What is done now is a fault at a time, which healing undoes.
+    pub(super) in_fault: bool,
+    pub(super) schedule: Schedule,
+    pub(super) timed: Vec<Statement>,
+    pub(super) nemeses: Vec<Named>,
+    pub(super) plan: Plan,
+    pub(super) findings: Vec<Finding>,
+    /// Findings that make the run pass.
+    pub(super) wanted: Vec<String>,
+    /// Names of checkers to run, if any.
+    pub(super) checkers: Option<Vec<String>>,
+    pub(super) checked: Vec<String>,
+    pub(super) not_checked: Vec<String>,
+}
+
+impl<'w> Runner<'w> {
+    pub(super) fn new(world: &'w mut dyn World, seed: u64, options: Options) -> Runner<'w> {
+        let streams = Streams::new(seed);
+        let mut history = History::default();
+        history.settings.recovery_within_ms = options.recovery().as_millis() as u64;
+        Runner {
+            world,
+            streams,
+            target_stream: streams.stream("targets"),
+            traffic: Traffic::new(options.client_timeout()),
+            options,
+            members: Vec::new(),
+            founders: 0,
+            bound: Vec::new(),
+            is_config_known: true,
+            history,
+            faults: Faults::default(),
+            in_fault: false,
+            schedule: Schedule::default(),
+            timed: Vec::new(),
+            nemeses: Vec::new(),
+            plan: Plan::default(),
+            findings: Vec::new(),
+            wanted: Vec::new(),
+            checkers: None,
+            checked: Vec::new(),
+            not_checked: Vec::new(),
+        }
+    }
+
+    /// Executes a statement and writes what it did into the plan.
+    pub(super) fn execute(&mut self, statement: &Statement) -> Result<(), Stop> {
+        match statement {
+            // Written at the plan's head.
+            Statement::Worlds(_) | Statement::Seed(_) | Statement::Option(_) => return Ok(()),
+            Statement::Cluster { members, sizes, flags } => {
+                self.found(members, sizes, flags)?;
+                return Ok(());
+            }
+            Statement::Member { name, flags } => {
+                let flags = self.draw_flags(flags, &[Target::Name(name.clone())]);
+                self.add_member(name, &flags, Role::Outside)?;
+                self.plan.push(Statement::Member { name: name.clone(), flags });
+                return Ok(());
+            }
+            Statement::Let { name, target } => {
+                let place = self.one(target)?;
+                self.bound.push((name.clone(), place));
+                let target = Target::Name(self.members[place].name.clone());
+                self.plan.push(Statement::Let { name: name.clone(), target });
+                return Ok(());
+            }
+            Statement::Do(action) => {
+                if let Some(done) = self.act(action, Source::Statement)? {
+                    self.plan.push(Statement::Do(done));
+                }
+                return Ok(());
+            }
+            Statement::At(..) => self.timed.push(statement.clone()),
+            Statement::Nemesis(nemesis) => self.nemeses.push(nemesis.clone()),
+            Statement::Workload(named) => return self.begin_workload(named),
+            Statement::Run(time) => return self.run_for(*time),
+            Statement::Wait(time) => self.pass(*time)?,
+            Statement::Settle => self.settle()?,
+            Statement::Converge { within } => self.converge(*within)?,
+            Statement::Check { checkers } => {
+                self.settle()?;
+                self.select(checkers);
+            }
+            Statement::Expect(expect) => {
+                let concrete = self.expect(expect)?;
+                self.plan.push(Statement::Expect(concrete));
+                return Ok(());
+            }
+            Statement::Operation(operation) => {
+                let concrete = self.by_hand(operation)?;
+                self.plan.push(Statement::Operation(concrete));
+                return Ok(());
+            }
+        }
+        if !matches!(statement, Statement::At(..) | Statement::Nemesis(_)) {
+            self.plan.push(statement.clone());
+        }
+        Ok(())
+    }
+
+    fn select(&mut self, checkers: &[String]) {
+        let selected = self.checkers.get_or_insert_default();
+        match checkers {
+            [] => selected.push("all".to_owned()),
+            some => selected.extend(some.iter().cloned()),
+        }
+    }
+
+    /// Makes the members that the cluster begins with.
+    fn found(&mut self, members: &[String], sizes: &[usize], flags: &[Flag]) -> Result<(), Stop> {
+        let size = match sizes {
+            [] => members.len(),
+            sizes => *self.streams.stream("size").pick(sizes),
+        };
+        let members = &members[..size];
+        let flags = self.draw_flags(flags, &[]);
+        for name in members {
+            self.add_member(name, &flags, Role::Voter)?;
+        }
+        self.founders = size;
+        for flag in &flags {
+            let number: Option<u64> = flag.choices[0].parse().ok();
+            match (flag.name.as_str(), number) {
+                ("max-txn-ops", Some(many)) => self.history.settings.max_txn_ops = many as usize,
+                ("election-timeout", Some(ms)) => {
+                    self.history.settings.lease_ttl_min_s = (ms * 3).div_ceil(2000) as i64;
+                }
+                _ => {}
+            }
+        }
+        self.plan.push(Statement::Cluster { members: members.to_vec(), sizes: Vec::new(), flags });
+        Ok(())
+    }
+
+    fn add_member(&mut self, name: &str, flags: &[Flag], role: Role) -> Result<(), Stop> {
+        let flags = flags.iter().map(|flag| (flag.name.clone(), flag.choices[0].clone())).collect();
+        let place = self.world.add_member(&MemberName(name.to_owned()))?;
+        assert_eq!(place, self.members.len(), "worlds number members in order");
+        self.members.push(Member::new(name, flags, role));
+        self.history.members.push(MemberName(name.to_owned()));
+        Ok(())
+    }
+
+    /// Decides flags that leave a choice. Each has a stream of its own, named by the flag and whom
+    /// it is for.
+    pub(super) fn draw_flags(&self, flags: &[Flag], whom: &[Target]) -> Vec<Flag> {
+        let whom: Vec<String> = whom.iter().map(Target::to_string).collect();
+        let drawn = flags.iter().map(|flag| {
+            let value = match flag.choices.as_slice() {
+                [only] => only.clone(),
+                choices => {
+                    let name = format!("flag/{}/{}", whom.join("+"), flag.name);
+                    self.streams.stream(&name).pick(choices).clone()
+                }
+            };
+            Flag { name: flag.name.clone(), choices: vec![value] }
+        });
+        drawn.collect()
+    }
+
+    fn begin_workload(&mut self, named: &Named) -> Result<(), Stop> {
+        let entry = workload::KINDS.iter().find(|entry| entry.name == named.kind);
+        let settings = match entry {
+            Some(entry) => named.settings.with_defaults(entry.parameters),
+            None => Settings::default(),
+        };
+        let Some(workload) = workload::build(&named.kind, &settings) else {
+            return Err(Stop::Harness(format!("there is no workload `{}`", named.kind)));
+        };
+        let streams = self.streams;
+        let (traffic, mut way) = self.traffic();
+        traffic.add(&named.kind, workload, streams, &mut way);
+        self.plan.push(Statement::Workload(Named { kind: named.kind.clone(), settings }));
+        Ok(())
+    }
+
+    /// The traffic, and the way of its operations.
+    pub(super) fn traffic(&mut self) -> (&mut Traffic, Way<'_>) {
+        let members = self.founders;
+        let way = Way { world: &mut *self.world, history: &mut self.history, members };
+        (&mut self.traffic, way)
+    }
+
+    /// Lets time pass.
+    pub(super) fn pass(&mut self, time: Duration) -> Result<(), Stop> {
+        let until = self.world.now().after(time);
+        while self.world.now() < until {
+            self.step(until)?;
+        }
+        Ok(())
+    }
+
+    /// Lets time pass until `done` says that it is enough, but not past `until`. Tells whether it
+    /// said so.
+    pub(super) fn pass_until(
+        &mut self,
+        until: Time,
+        done: &mut dyn FnMut(&mut Self) -> bool,
+    ) -> Result<bool, Stop> {
+        loop {
+            if done(self) {
+                return Ok(true);
+            }
+            let now = self.world.now();
+            if now >= until {
+                return Ok(false);
+            }
+            self.step(until.min(now.after(POLL)))?;
+        }
+    }
+
+    /// One event, or the time of the next one that the runner itself wants.
+    fn step(&mut self, until: Time) -> Result<(), Stop> {
+        let next = until.min(self.traffic.next_timer()).min(self.schedule.next_at());
+        match self.world.advance(next) {
+            WorldEvent::Completed { op, outcome } => {
+                let (traffic, mut way) = self.traffic();
+                traffic.completed(op, outcome, &mut way);
+            }
+            WorldEvent::Watched { op, message } => {
+                let (traffic, mut way) = self.traffic();
+                traffic.watched(op, message, &mut way);
+            }
+            WorldEvent::Exited { member, exit } => self.exited(member, &exit)?,
+            WorldEvent::Reached => {}
+        }
+        self.do_scheduled()?;
+        let (traffic, mut way) = self.traffic();
+        traffic.ring(&mut way);
+        Ok(())
+    }
+
+    /// A member's process ended by itself.
+    fn exited(&mut self, place: usize, exit: &Exit) -> Result<(), Stop> {
+        let at = self.world.now();
+        let member = &mut self.members[place];
+        let was_asked = std::mem::take(&mut member.is_stopping);
+        member.is_up = false;
+        member.is_paused = false;
+        let what = format!("{} exits code={} {}", member.name, exit.code, exit.reason);
+        if !was_asked {
+            let expected = member.excuse != Excuse::None || member.role == Role::Removed;
+            member.exit = Some(self.history.exits.len());
+            member.is_downed |= member.excuse == Excuse::DiskFailed;
+            self.history.exits.push(ProcessExit {
+                at,
+                member: place,
+                code: exit.code,
+                reason: exit.reason.clone(),
+                panicked: exit.code == RUST_PANIC,
+                expected,
+            });
+        }
+        self.incident(vec![place], what.trim_end().to_owned());
+        if let (true, Some(launch)) = (was_asked, self.members[place].restart.take()) {
+            self.start_process(place, launch)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until every member that was asked to stop has stopped.
+    pub(super) fn await_stopped(&mut self) -> Result<(), Stop> {
+        let until = self.world.now().after(STOP_WITHIN);
+        let stopped = self.pass_until(until, &mut |runner| {
+            runner.members.iter().all(|member| !member.is_stopping)
+        })?;
+        if stopped {
+            return Ok(());
+        }
+        let stuck = self.members.iter().find(|member| member.is_stopping);
+        let name = stuck.map_or_else(String::new, |member| member.name.clone());
+        let within = STOP_WITHIN.as_secs();
+        Err(self.liveness("stop", format!("{name} did not stop within {within}s of being asked")))
+    }
+
+    /// Workloads end, and so do their operations; watches get time to deliver first.
+    pub(super) fn settle(&mut self) -> Result<(), Stop> {
+        self.begin_settling();
+        // Every operation ends by its timeout; the world owes that.
+        let until = self.world.now().after(self.traffic.timeout() + Duration::from_secs(60));
+        if !self.pass_until(until, &mut |runner| runner.traffic.is_quiet())? {
+            return Err(Stop::Harness("operations outlive their timeouts".to_owned()));
+        }
+        if !self.traffic.has_watches() {
+            return Ok(());
+        }
+        self.pass(DELIVERY)?;
+        self.traffic.close_watches(&mut *self.world);
+        let until = self.world.now().after(Duration::from_secs(60));
+        if self.pass_until(until, &mut |runner| !runner.traffic.has_watches())? {
+            return Ok(());
+        }
+        Err(Stop::Harness("watches outlive their end".to_owned()))
+    }
+
+    /// No new operations of workloads.
+    pub(super) fn begin_settling(&mut self) {
+        let (traffic, mut way) = self.traffic();
+        traffic.settle(&mut way);
+    }
+
+    /// Records a finding of the script's own.
+    pub(super) fn find(&mut self, severity: Severity, finding: (&str, &str), what: String) -> Stop {
+        self.find_with(severity, finding, what, Vec::new())
+    }
+
+    /// Records a finding of the script's own, with the operations that prove it.
+    pub(super) fn find_with(
+        &mut self,
+        severity: Severity,
+        (checker, rule): (&str, &str),
+        explanation: String,
+        operations: Vec<OpId>,
+    ) -> Stop {
+        self.findings.push(Finding {
+            checker: checker.to_owned(),
+            rule: rule.to_owned(),
+            severity,
+            explanation,
+            operations,
+            members: Vec::new(),
+            at: self.world.now(),
+        });
+        Stop::Failed
+    }
+
+    /// Records that something did not come about in time.
+    pub(super) fn liveness(&mut self, rule: &str, what: String) -> Stop {
+        self.find(Severity::Liveness, ("expect", rule), what)
+    }
+}
+
+/// The exit code of a Rust program that panicked.
+const RUST_PANIC: i32 = 101;

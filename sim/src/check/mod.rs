@@ -6,8 +6,14 @@
 //! reports. None of them knows the server's code or the workload's intentions: they import the
 //! record types and the model.
 
+mod agreement;
+mod describe;
+mod fate;
+mod linearizability;
 mod replicas;
 mod report;
+#[cfg(test)]
+mod script;
 mod selection;
 
 use detsim_reports::record::{CheckReport, History, Internals};
@@ -20,14 +26,11 @@ pub fn all(
     internals: Option<&Internals>,
     selection: &Selection,
 ) -> Vec<CheckReport> {
-    let mut reports = Vec::new();
-    for &checker in Checker::ALL {
-        if !selection.holds(checker) {
-            continue;
-        }
-        reports.push(match checker {
-            Checker::Replicas => replicas::check(history, internals),
-        });
-    }
-    reports
+    let linear = linearizability::check(history, internals, selection.steps());
+    let run = |checker: Checker| match checker {
+        Checker::Linearizability => linear.linearizability.clone(),
+        Checker::Log => linear.log.clone(),
+        Checker::Replicas => replicas::check(history, internals),
+    };
+    Checker::ALL.iter().filter(|&&checker| selection.holds(checker)).map(|&c| run(c)).collect()
 }

@@ -1,6 +1,6 @@
 //! Putting a checker's report together.
 
-use detsim_reports::record::{CheckReport, Finding, OpId, Severity, Time};
+use detsim_reports::record::{CheckReport, Finding, OpId, Operation, Severity, Time};
 
 use super::Checker;
 
@@ -22,6 +22,38 @@ pub(super) struct Evidence {
     pub at: Time,
 }
 
+impl Evidence {
+    /// These operations, on their members, at the end of the last one.
+    pub fn of(operations: &[&Operation]) -> Evidence {
+        let mut members = Vec::new();
+        for operation in operations {
+            if !members.contains(&operation.member) {
+                members.push(operation.member);
+            }
+        }
+        let end = |operation: &&Operation| match operation.completed {
+            Time::NEVER => operation.invoked,
+            completed => completed,
+        };
+        Evidence {
+            operations: operations.iter().map(|operation| operation.id).collect(),
+            members,
+            at: operations.iter().map(end).max().unwrap_or_default(),
+        }
+    }
+}
+
+/// A broken promise, before it is known in whose report it goes.
+#[derive(Clone, Debug)]
+pub(super) struct Violation {
+    /// The rule that is broken: `stale-read`.
+    pub rule: &'static str,
+    /// Who shows it.
+    pub evidence: Evidence,
+    /// One or two sentences with values.
+    pub explanation: String,
+}
+
 impl Report {
     pub fn new(checker: Checker) -> Report {
         let report = CheckReport { checker: checker.name().to_owned(), ..CheckReport::default() };
@@ -31,6 +63,17 @@ impl Report {
     /// Records a broken promise.
     pub fn safety(&mut self, rule: &str, evidence: Evidence, explanation: String) {
         self.find(Severity::Safety, rule, evidence, explanation);
+    }
+
+    /// Records a violation.
+    pub fn violation(&mut self, violation: Violation) {
+        self.safety(violation.rule, violation.evidence, violation.explanation);
+    }
+
+    /// Neither passed nor failed, for this reason.
+    pub fn undecided(&mut self, what: String) {
+        self.report.undecided = true;
+        self.report.not_checked.push(what);
     }
 
     /// Records a finding; of one rule, only the first few are kept.

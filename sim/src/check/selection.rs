@@ -26,6 +26,10 @@ macro_rules! checkers {
 }
 
 checkers! {
+    /// Every acknowledged operation took effect once, in its interval, with the right reply.
+    Linearizability "linearizability";
+    /// White box: the raft log bears out every reply.
+    Log "log";
     /// All members hold the same state at the same index, and it is the model's.
     Replicas "replicas";
 }
@@ -87,6 +91,11 @@ impl Selection {
     #[must_use]
     pub fn search_steps(self, search_steps: u64) -> Selection {
         Selection { search_steps, ..self }
+    }
+
+    /// The bound on the steps of the linearizability search.
+    pub(super) fn steps(&self) -> u64 {
+        self.search_steps
     }
 
     /// Whether the checker is selected.

@@ -46,6 +46,13 @@ pub struct Mark {
     compact_revision: i64,
 }
 
+impl Mark {
+    /// The revision there.
+    pub fn revision(&self) -> i64 {
+        self.revision
+    }
+}
+
 /// The state of a cluster.
 #[derive(Clone, Debug)]
 pub struct Model {

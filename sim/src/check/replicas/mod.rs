@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use detsim_reports::record::{Applied, Body, CheckReport, History, Internals, OpId, Outcome};
 
 use super::Checker;
+use super::describe;
 use super::report::{Evidence, Report};
 
 /// Compares members with each other.
@@ -48,8 +49,8 @@ fn hashes(history: &History, report: &mut Report) {
                 format!(
                     "at revision {hash_revision}, compacted at {compact_revision}, {} hashes to \
                      {hash} and {} to {expected}",
-                    name(history, operation.member),
-                    name(history, member),
+                    describe::member(history, operation.member),
+                    describe::member(history, member),
                 ),
             );
         }
@@ -86,8 +87,8 @@ fn digests(history: &History, internals: &Internals, report: &mut Report) {
                 "index {}{what} is the first after which {} differs from {}: term {} revision {} \
                  digest {:016x} against term {} revision {} digest {:016x}",
                 applied.index,
-                name(history, applied.member),
-                name(history, known.member),
+                describe::member(history, applied.member),
+                describe::member(history, known.member),
                 applied.term,
                 applied.revision,
                 applied.digest,
@@ -99,9 +100,4 @@ fn digests(history: &History, internals: &Internals, report: &mut Report) {
     }
     report.checked(internals.applied.len() - first.len(), "applications compared by digest");
     report.checked(first.len(), "distinct log indices applied");
-}
-
-/// The member's name in the scenario.
-fn name(history: &History, member: usize) -> String {
-    history.members.get(member).map_or_else(|| format!("#{member}"), |name| name.0.clone())
 }

@@ -1,0 +1,81 @@
+//! The one order of effects that a run is taken to have had, with the state at every revision: what
+//! watches and local reads are held against.
+
+use detsim_reports::record::{Blob, KeyValue, Time};
+
+use crate::model::Model;
+
+/// What a timeline rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::check) enum Basis {
+    /// The raft log, verified against every reply.
+    Witness,
+    /// An order that a search found, consistent with every reply.
+    Search,
+    /// The raft log, although replies contradict it.
+    Log,
+}
+
+impl Basis {
+    /// For reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Basis::Witness => "the verified log",
+            Basis::Search => "an order found by search",
+            Basis::Log => "the log, which replies contradict (white box)",
+        }
+    }
+}
+
+/// The order of effects.
+#[derive(Clone, Debug)]
+pub(in crate::check) struct Timeline {
+    /// The state at the end, with all history.
+    pub model: Model,
+    /// What it rests on.
+    pub basis: Basis,
+    /// When each revision from 1 on can have existed at the earliest.
+    born: Vec<Time>,
+    /// Compactions in order: the revision, and when it can have happened at the earliest.
+    compactions: Vec<(i64, Time)>,
+}
+
+impl Timeline {
+    /// Of an empty store.
+    pub fn new(model: Model, basis: Basis) -> Timeline {
+        Timeline { model, basis, born: vec![Time::ZERO], compactions: Vec::new() }
+    }
+
+    /// The model has taken a step, not before `earliest`.
+    pub fn note(&mut self, earliest: Time) {
+        if self.model.revision() as usize > self.born.len() {
+            self.born.push(earliest);
+        }
+        let compacted = self.compactions.last().map_or(-1, |&(revision, _)| revision);
+        if self.model.compact_revision() > compacted {
+            self.compactions.push((self.model.compact_revision(), earliest));
+        }
+    }
+
+    /// When the revision can have existed at the earliest; `None` if it never did.
+    pub fn born(&self, revision: i64) -> Option<Time> {
+        self.born.get(usize::try_from(revision).ok()?.checked_sub(1)?).copied()
+    }
+
+    /// When the revision can have been compacted to at the earliest; `None` if it never was.
+    pub fn compacted(&self, revision: i64) -> Option<Time> {
+        let found = self.compactions.iter().find(|&&(compacted, _)| compacted == revision);
+        found.map(|&(_, earliest)| earliest)
+    }
+
+    /// The highest revision that can have been compacted to by then; -1 for none.
+    pub fn compact_revision_by(&self, at: Time) -> i64 {
+        let by = self.compactions.partition_point(|&(_, earliest)| earliest <= at);
+        by.checked_sub(1).map_or(-1, |last| self.compactions[last].0)
+    }
+
+    /// A key as it was after a revision.
+    pub fn get_at(&self, key: &Blob, revision: i64) -> Option<&KeyValue> {
+        self.model.get_at(key, revision)
+    }
+}

@@ -1,11 +1,14 @@
 //! A member's settings, as etcd's flags name them.
 //! Source: contract-cluster.md, section 1.
 
+pub mod flags;
 pub mod quote;
 pub mod url;
+pub mod value;
 
 use std::time::Duration;
 
+use self::flags::Settings;
 use crate::planted::Defect;
 
 /// Which etcd the member says it is, and behaves like where versions differ.
@@ -47,6 +50,18 @@ pub enum ClusterState {
     Existing,
 }
 
+/// When history is compacted without being asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AutoCompaction {
+    /// Never.
+    #[default]
+    Off,
+    /// Keep what is younger than this.
+    Periodic(Duration),
+    /// Keep so many revisions.
+    Revisions(i64),
+}
+
 /// The settings that the member itself acts on. Listeners, TLS and log outputs belong to the shell.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
@@ -85,7 +100,29 @@ pub struct Config {
     pub snapshot_catchup_entries: u64,
     pub watch_progress_notify_interval: Duration,
     pub lease_checkpoint: bool,
+    pub lease_checkpoint_persist: bool,
+    pub auto_compaction: AutoCompaction,
+    pub compaction_batch_limit: usize,
+    pub compaction_sleep_interval: Duration,
+    pub initial_corrupt_check: bool,
+    /// Zero: never.
+    pub corrupt_check_time: Duration,
+    pub compact_hash_check: bool,
+    pub compact_hash_check_time: Duration,
+    pub downgrade_check_time: Duration,
+    pub warning_apply_duration: Duration,
+    /// Snapshot files to keep, 0 for all.
+    pub max_snapshots: usize,
+    /// Log segments to keep, 0 for all.
+    pub max_wals: usize,
+    pub unsafe_no_fsync: bool,
+    pub auth_token: String,
+    pub auth_token_ttl: Duration,
+    pub bcrypt_cost: u64,
     pub compat: CompatVersion,
+    /// Every flag as it was given or defaulted, for whoever listens and logs; empty when the
+    /// settings do not come from flags.
+    pub flags: Settings,
     /// A planted defect; has an effect only in a build with the `planted` feature.
     pub planted: Option<Defect>,
 }
@@ -128,7 +165,24 @@ impl Default for Config {
             snapshot_catchup_entries: 5_000,
             watch_progress_notify_interval: Duration::from_secs(600),
             lease_checkpoint: false,
+            lease_checkpoint_persist: false,
+            auto_compaction: AutoCompaction::Off,
+            compaction_batch_limit: 1000,
+            compaction_sleep_interval: Duration::from_millis(10),
+            initial_corrupt_check: false,
+            corrupt_check_time: Duration::ZERO,
+            compact_hash_check: false,
+            compact_hash_check_time: Duration::from_secs(60),
+            downgrade_check_time: Duration::from_secs(5),
+            warning_apply_duration: Duration::from_millis(100),
+            max_snapshots: 5,
+            max_wals: 5,
+            unsafe_no_fsync: false,
+            auth_token: "simple".to_owned(),
+            auth_token_ttl: Duration::from_secs(300),
+            bcrypt_cost: 10,
             compat: CompatVersion::V3_6,
+            flags: Settings::default(),
             planted: None,
         }
     }

@@ -1,8 +1,6 @@
 //! Go's forms of values inside texts: quoted strings (`%q`), durations (`%v`), numbers.
 //! etcd's error texts are made of them.
 
-use std::time::Duration;
-
 /// A text in double quotes with Go's escapes.
 pub fn quote(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
@@ -42,10 +40,11 @@ pub fn quote_list(texts: &[String]) -> String {
     format!("[{}]", quoted.join(" "))
 }
 
-/// A duration as Go prints it: `1h0m0s`, `1.5s`, `300ms`, `0s`.
-pub fn duration(value: Duration) -> String {
-    let nanos = value.as_nanos();
-    match nanos {
+/// A duration in nanoseconds as Go prints it: `1h0m0s`, `1.5s`, `-300ms`, `0s`.
+pub fn duration(nanos: i64) -> String {
+    let sign = if nanos < 0 { "-" } else { "" };
+    let nanos = nanos.unsigned_abs();
+    let magnitude = match nanos {
         0 => "0s".to_owned(),
         1..1_000 => format!("{nanos}ns"),
         1_000..1_000_000 => format!("{}µs", decimal(nanos, 1_000)),
@@ -59,11 +58,12 @@ pub fn duration(value: Duration) -> String {
                 (hours, minutes) => format!("{hours}h{minutes}m{seconds}s"),
             }
         }
-    }
+    };
+    format!("{sign}{magnitude}")
 }
 
 /// `value / unit` with its exact fraction; `unit` is a power of ten.
-fn decimal(value: u128, unit: u128) -> String {
+fn decimal(value: u64, unit: u64) -> String {
     let digits = unit.ilog10() as usize;
     let fraction = format!("{:0digits$}", value % unit);
     let fraction = fraction.trim_end_matches('0');
@@ -99,8 +99,10 @@ mod tests {
             (90_000_000_000, "1m30s"),
             (3_600_000_000_000, "1h0m0s"),
             (3_723_500_000_000, "1h2m3.5s"),
+            (-1_500_000, "-1.5ms"),
+            (i64::MIN, "-2562047h47m16.854775808s"),
         ] {
-            assert_eq!(duration(Duration::from_nanos(nanos)), expected);
+            assert_eq!(duration(nanos), expected);
         }
     }
 }

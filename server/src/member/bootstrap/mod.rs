@@ -33,7 +33,7 @@ use self::initial::{InitialCluster, InitialError, mismatch};
 use self::join::{Existing, Heard, Matching, Progress, is_compatible};
 use self::resolve::{Comparison, PATIENCE, Time, Wait, compare};
 use self::survey::{Asked, Survey};
-use super::id::{CallId, ClusterId, MemberId};
+use super::id::{CallId, MemberId};
 use super::identity::cluster_id;
 use super::io::{Level, LogLine, MemberInfo, PeerAnswer, PeerCall, PeerCallError, Stop};
 use super::membership::{Identity, MembershipError};

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::member::id::ClusterId;
 use crate::storage::log::{EntryKind, HardState, LogEntry, LogImage, SnapshotMark};
 
 mod entries;

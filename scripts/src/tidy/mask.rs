@@ -1,7 +1,10 @@
 //! Blanks what is not code in a Rust source: comments, and the insides of string and character
 //! literals. Line breaks and columns stay, so a finding in the mask is a place in the file.
 
-/// The source with everything but code turned into spaces.
+/// Stands in a mask for each character inside of a literal.
+pub const LITERAL: char = '\u{1}';
+
+/// The source with comments turned into spaces and the insides of literals into `LITERAL`.
 pub fn mask(source: &str) -> String {
     let mut masker = Masker { rest: source, out: String::with_capacity(source.len()) };
     while let Some(next) = masker.rest.chars().next() {
@@ -19,15 +22,15 @@ impl Masker<'_> {
     fn step(&mut self, next: char) {
         if self.rest.starts_with("//") {
             let end = self.rest.find('\n').unwrap_or(self.rest.len());
-            self.blank(end);
+            self.blank(end, ' ');
         } else if self.rest.starts_with("/*") {
-            self.blank(block_comment_end(self.rest));
+            self.blank(block_comment_end(self.rest), ' ');
         } else if let Some(hashes) = raw_string_hashes(self.rest, &self.out) {
             let opening = self.rest.find('"').map_or(self.rest.len(), |quote| quote + 1);
             self.keep(opening);
             let closing = format!("\"{}", "#".repeat(hashes));
             let end = self.rest.find(&closing).unwrap_or(self.rest.len());
-            self.blank(end);
+            self.blank(end, LITERAL);
             self.keep(closing.len());
         } else if next == '"' {
             self.literal('"');
@@ -47,7 +50,7 @@ impl Masker<'_> {
             is_escaped = c == '\\' && !is_escaped;
             ends
         });
-        self.blank(end.unwrap_or(self.rest.len()));
+        self.blank(end.unwrap_or(self.rest.len()), LITERAL);
         self.keep(1);
     }
 
@@ -57,9 +60,9 @@ impl Masker<'_> {
         self.rest = rest;
     }
 
-    fn blank(&mut self, bytes: usize) {
+    fn blank(&mut self, bytes: usize, with: char) {
         let (blanked, rest) = self.rest.split_at(bytes);
-        self.out.extend(blanked.chars().map(|c| if c == '\n' { '\n' } else { ' ' }));
+        self.out.extend(blanked.chars().map(|c| if c == '\n' { c } else { with }));
         self.rest = rest;
     }
 }
@@ -109,7 +112,7 @@ mod tests {
     use super::*;
 
     fn check(source: &str, expected: &str) {
-        assert_eq!(mask(source), expected);
+        assert_eq!(mask(source).replace(LITERAL, "_"), expected);
     }
 
     #[test]
@@ -120,15 +123,16 @@ mod tests {
 
     #[test]
     fn literals_are_blank_between_their_quotes() {
-        check(r#"f("a\"b", 'c', '\'', b"d")"#, r#"f("    ", ' ', '  ', b" ")"#);
-        check("r#\"a\"b\"# + r\"c\\\"", "r#\"   \"# + r\"  \"");
+        check(r#"f("a\"b", 'c', '\'', b"d")"#, r#"f("____", '_', '__', b"_")"#);
+        check("r#\"a\"b\"# + r\"c\\\"", "r#\"___\"# + r\"__\"");
+        check("\"a // b\nc\"", "\"______\n_\"");
     }
 
     #[test]
     fn lifetimes_and_names_are_code() {
         check(
             "fn f<'a>(for_r: &'a str) { number\"x\" }",
-            "fn f<'a>(for_r: &'a str) { number\" \" }",
+            "fn f<'a>(for_r: &'a str) { number\"_\" }",
         );
     }
 

@@ -1,5 +1,6 @@
 //! Rules about lines of text: width, headers, blanks, machine paths, Markdown titles.
 
+use super::mask::LITERAL;
 use super::tree::Source;
 use super::{Finding, Tree};
 
@@ -53,26 +54,12 @@ fn width(path: &str, source: &Source, findings: &mut Vec<Finding>) {
     let code: Vec<&str> = source.code.lines().collect();
     for (at, line) in source.text.lines().enumerate() {
         let wide = line.chars().count();
-        let literals: usize = code.get(at).map_or(0, |code| blanked_inside_quotes(line, code));
+        let literals = code.get(at).map_or(0, |code| code.matches(LITERAL).count());
         if wide - literals > WIDTH && !line.contains("://") {
             let message = format!("{wide} columns, {WIDTH} are allowed: break the line");
             push(findings, path, at + 1, "width", message);
         }
     }
-}
-
-/// How many characters of the line are the insides of string literals.
-fn blanked_inside_quotes(line: &str, code: &str) -> usize {
-    let mut is_inside = false;
-    let mut count = 0;
-    for (real, masked) in line.chars().zip(code.chars()) {
-        if masked == '"' {
-            is_inside = !is_inside;
-        } else if is_inside && (masked == ' ' || real == masked) {
-            count += 1;
-        }
-    }
-    count
 }
 
 fn title(path: &str, source: &Source, findings: &mut Vec<Finding>) {

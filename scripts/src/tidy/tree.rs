@@ -12,7 +12,7 @@ use super::mask::mask;
 pub struct Source {
     /// The text.
     pub text: String,
-    /// The text with comments and the insides of literals blanked, for Rust; otherwise empty.
+    /// The text with comments and the insides of literals masked, for Rust; otherwise empty.
     pub code: String,
 }
 

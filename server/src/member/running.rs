@@ -2,6 +2,7 @@
 //!
 //! One step is: take the input, let due timers fire, then settle: take what raft has ready, apply
 //! a bounded slice of what is committed, serve whom that satisfies, until nothing more follows.
+//! Long because it is one state machine.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Faults in time: what a script's `at` lines and its nemeses do during a `run`.
 //!
-//! A nemesis waits, begins a fault, lets it last, ends it, and waits again. What a fault consists of
-//! is drawn from the nemesis' own stream and written into the plan as `at` lines that name every
+//! A nemesis waits, begins a fault, lets it last, ends it, and waits again. What a fault consists
+//! of is drawn from the nemesis' own stream and written into the plan as `at` lines that name every
 //! member, so that a replay draws nothing here. Faults are bounded so that what etcd promises stays
 //! provable: nothing here damages what was durable.
 

@@ -57,6 +57,9 @@ pub trait History {
     /// The oldest revision from which history is whole, below 1 before any compaction.
     fn compact_revision(&self) -> i64;
 
+    /// The changes of the newest request that made any, in order.
+    fn last_changes(&self) -> &[Arc<Change>];
+
     /// The changes of a revision and of all later ones, in order.
     fn events(&self, from_revision: i64) -> impl Iterator<Item = &Arc<Change>>;
 
@@ -71,6 +74,10 @@ impl History for Store {
 
     fn compact_revision(&self) -> i64 {
         Store::compact_revision(self)
+    }
+
+    fn last_changes(&self) -> &[Arc<Change>] {
+        Store::last_changes(self)
     }
 
     fn events(&self, from_revision: i64) -> impl Iterator<Item = &Arc<Change>> {

@@ -20,11 +20,16 @@ impl WatchHub {
         if self.told + 1 < history.compact_revision() {
             return self.on_snapshot_installed(history, now);
         }
-        if self.synced.len() > 0 {
+        let last = history.last_changes();
+        if self.synced.len() == 0 {
+            // Nobody is to be told.
+        } else if last.first().is_some_and(|first| first.revision.main == self.told + 1) {
+            self.tell(revision, last, history, now, out);
+        } else {
             let mut changes = history.events(self.told + 1).peekable();
-            let mut same: Vec<&Arc<Change>> = Vec::new();
+            let mut same: Vec<Arc<Change>> = Vec::new();
             while let Some(change) = changes.next() {
-                same.push(change);
+                same.push(change.clone());
                 let next = changes.peek().map(|next| next.revision.main);
                 if next != Some(change.revision.main) {
                     self.tell(change.revision.main, &same, history, now, out);
@@ -39,7 +44,7 @@ impl WatchHub {
     fn tell(
         &mut self,
         revision: i64,
-        changes: &[&Arc<Change>],
+        changes: &[Arc<Change>],
         history: &impl History,
         now: Monotonic,
         out: &mut Outputs,
@@ -50,7 +55,7 @@ impl WatchHub {
             self.synced.find(&change.kv.key, |slot| touched.push((slot, at)));
         }
         out.spend((changes.len() + touched.len()) as u64);
-        touched.retain(|&(slot, at)| self.watchers.get(slot).wants(changes[at]));
+        touched.retain(|&(slot, at)| self.watchers.get(slot).wants(&changes[at]));
         // Stable: within one watcher, the order of the changes.
         touched.sort_by_key(|&(slot, _)| slot);
         for run in touched.chunk_by(|one, other| one.0 == other.0) {
@@ -60,7 +65,7 @@ impl WatchHub {
                 self.fall_behind(run[0].0, revision, now);
                 continue;
             }
-            let events = run.iter().map(|&(_, at)| watcher.event(changes[at], history)).collect();
+            let events = run.iter().map(|&(_, at)| watcher.event(&changes[at], history)).collect();
             let response = WatchResponse {
                 header: revision_header(revision),
                 watch_id: watcher.id,

@@ -128,9 +128,12 @@ impl<H: Written> Run<H> {
     }
 
     fn write(&mut self) {
-        let writes = self.batch();
-        self.history.write(&writes);
-        self.tape.write(&writes);
+        // Mostly one revision at a time, as members do.
+        for _ in 0..1 + self.below(8) / 7 {
+            let writes = self.batch();
+            self.history.write(&writes);
+            self.tape.write(&writes);
+        }
         self.hub.notify(&self.history, self.now, &mut self.out);
     }
 

@@ -125,6 +125,12 @@ impl History for Tape {
         self.compact_revision
     }
 
+    fn last_changes(&self) -> &[Arc<Change>] {
+        let newest = self.all.last().map_or(0, |change| change.revision.main);
+        let count = self.all.iter().rev().take_while(|past| past.revision.main == newest).count();
+        &self.all[self.all.len() - count..]
+    }
+
     fn events(&self, from_revision: i64) -> impl Iterator<Item = &Arc<Change>> {
         assert!(from_revision >= self.compact_revision, "history below compaction is not whole");
         let first = self.kept.partition_point(|change| change.revision.main < from_revision);
@@ -180,6 +186,10 @@ impl History for Stored {
 
     fn compact_revision(&self) -> i64 {
         self.store.compact_revision()
+    }
+
+    fn last_changes(&self) -> &[Arc<Change>] {
+        self.store.last_changes()
     }
 
     fn events(&self, from_revision: i64) -> impl Iterator<Item = &Arc<Change>> {

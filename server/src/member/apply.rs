@@ -109,7 +109,7 @@ impl Running {
                     && self.is_compacting
                     && self.physical == self.applied + 1
                 {
-                    self.compactions.push((id, Response::Compact(response.clone())));
+                    self.compactions.push((id, Response::Compact(*response)));
                     return;
                 }
                 self.reply(id, result, out);
@@ -189,7 +189,7 @@ impl Running {
             for checkpoint in checkpoint.checkpoints {
                 let (id, remaining) = (checkpoint.id, checkpoint.remaining_ttl);
                 // A checkpoint of a lease that is gone has nothing to say.
-                let _ = self.lessor.set_checkpoint(id, remaining, now.monotonic);
+                self.lessor.set_checkpoint(id, remaining, now.monotonic);
             }
             return Err(ApiError::UnknownMethod);
         } else {

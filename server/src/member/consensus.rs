@@ -6,6 +6,8 @@
 //! outstanding write is older than a heartbeat neither ticks nor sends (etcd's loop does both by
 //! blocking). raft-rs is used as published; its one source of entropy, the election timeout, is
 //! overwritten from the member's own stream after every reset.
+// Generated types have private fields, so they are filled in after their default.
+#![allow(clippy::field_reassign_with_default)]
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -52,6 +54,12 @@ struct Outstanding {
     since: Monotonic,
 }
 
+struct Behind {
+    number: LogNumber,
+    ready: u64,
+    messages: Vec<(MemberId, RaftMessage)>,
+}
+
 /// Where everything that changed since the last look is told.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
@@ -84,7 +92,7 @@ pub(super) struct Consensus {
     last_tick: Monotonic,
     outstanding: VecDeque<Outstanding>,
     /// Messages without a write of their own, behind the writes before them.
-    behind: VecDeque<(LogNumber, u64, Vec<(MemberId, RaftMessage)>)>,
+    behind: VecDeque<Behind>,
     next_number: u64,
     tick_waits_for: Option<LogNumber>,
     /// What a leader with a stuck disk would have sent.
@@ -317,10 +325,10 @@ impl Consensus {
             ready = self.outstanding.pop_front().map(|write| write.ready);
         }
         let mut released = durable.into_held();
-        while self.behind.front().is_some_and(|behind| behind.0 <= number) {
-            let (_, behind_ready, messages) = self.behind.pop_front().expect("checked above");
-            ready = Some(behind_ready);
-            released.extend(messages);
+        while self.behind.front().is_some_and(|behind| behind.number <= number) {
+            let behind = self.behind.pop_front().expect("checked above");
+            ready = Some(behind.ready);
+            released.extend(behind.messages);
         }
         if let Some(ready) = ready {
             self.node.on_persist_ready(ready);
@@ -397,7 +405,9 @@ impl Consensus {
     /// A ready without a write of its own keeps its place behind the writes before it.
     fn follow(&mut self, ready: u64, held: Vec<(MemberId, RaftMessage)>, out: &mut Outputs) {
         match self.outstanding.back() {
-            Some(last) => self.behind.push_back((last.number, ready, held)),
+            Some(last) => {
+                self.behind.push_back(Behind { number: last.number, ready, messages: held });
+            }
             None => {
                 self.node.on_persist_ready(ready);
                 send(held, out);

@@ -2,6 +2,8 @@
 //!
 //! Wire numbers agree except for fields that etcd does not have; those are never sent
 //! (contract-cluster.md, section 5.9). Bytes from the network are parsed by prost alone.
+// Generated types have private fields, so they are filled in after their default.
+#![allow(clippy::field_reassign_with_default)]
 
 use std::hash::{Hash, Hasher};
 

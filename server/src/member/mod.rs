@@ -73,7 +73,7 @@ pub struct Member {
 }
 
 enum Phase {
-    Booting(Bootstrap),
+    Booting(Box<Bootstrap>),
     /// The log's first records are on their way to the disk.
     Creating(Box<Creating>),
     Running(Box<Running>),
@@ -97,7 +97,7 @@ impl Member {
         let mut member = Member { config, seed, phase: Phase::Stopped, held: VecDeque::new() };
         let metadata = disk.log.as_ref().map(|log| &log.metadata[..]);
         let (bootstrap, actions) = Bootstrap::start(&member.config, metadata, now.monotonic);
-        member.phase = Phase::Booting(bootstrap);
+        member.phase = Phase::Booting(Box::new(bootstrap));
         member.boot(actions, disk.log, now, out);
         member
     }
@@ -118,9 +118,9 @@ impl Member {
         match input {
             Input::Cancel(id) => self.held.retain(|held| !is_request(held, id)),
             input if is_from_client(&input) => {
-                if self.held.len() < HELD_MAX {
-                    self.held.push_back(input);
-                }
+                // Beyond the limit a caller is left to its own deadline, as behind a full backlog.
+                self.held.push_back(input);
+                self.held.truncate(HELD_MAX);
             }
             Input::Shutdown => {
                 // Signal handlers are installed with readiness: before, a signal just ends it.

@@ -104,7 +104,7 @@ impl<W> Reads<W> {
     /// Everything up to `applied` is applied.
     pub(super) fn applied(&mut self, applied: u64, now: Monotonic) -> Vec<ReadAction<W>> {
         let ready = self.round.as_ref().and_then(|round| round.confirmed);
-        if !ready.is_some_and(|index| index <= applied) {
+        if ready.is_none_or(|index| index > applied) {
             return Vec::new();
         }
         let round = self.round.take().expect("a confirmed round is under way");
@@ -120,7 +120,7 @@ impl<W> Reads<W> {
 
     fn fail(&mut self, error: ApiError, now: Monotonic) -> Vec<ReadAction<W>> {
         // A confirmed index stays good whoever leads: it only has to be applied.
-        if !self.round.as_ref().is_some_and(|round| round.confirmed.is_none()) {
+        if self.round.as_ref().is_none_or(|round| round.confirmed.is_some()) {
             return Vec::new();
         }
         let round = self.round.take().expect("checked above");

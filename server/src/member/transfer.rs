@@ -20,7 +20,7 @@ impl Running {
         if !self.consensus.is_leader() {
             return Err(ApiError::NotLeader);
         }
-        if !self.membership.get(to).is_some_and(|member| !member.is_learner) {
+        if self.membership.get(to).is_none_or(|member| member.is_learner) {
             return Err(ApiError::BadLeaderTransferee);
         }
         self.transfer(Some(id), to, now);

@@ -10,6 +10,7 @@ use crate::config::quote::quote;
 use crate::config::url::Url;
 use crate::config::value::parse_duration;
 use crate::config::{AutoCompaction, ClusterState, CompatVersion, Config};
+use crate::member::membership::MembershipError;
 
 const DEFAULT_NAME: &str = "default";
 const DEFAULT_CLUSTER: &str = "default=http://localhost:2380";
@@ -132,7 +133,14 @@ pub(super) fn check(settings: &Settings) -> Result<AutoCompaction, String> {
              url {url}"
         ));
     }
-    retention(settings.text("auto-compaction-mode"), settings.text("auto-compaction-retention"))
+    let compaction = retention(
+        settings.text("auto-compaction-mode"),
+        settings.text("auto-compaction-retention"),
+    )?;
+    if settings.get("max-learners").is_some() && settings.int("max-learners") < 0 {
+        return Err(MembershipError::TooManyLearners.to_string());
+    }
+    Ok(compaction)
 }
 
 /// A whole number means hours, or revisions; anything else is a duration, whose nanoseconds are

@@ -324,6 +324,12 @@ fn flags_that_do_not_go_together_end_with_one() {
                 "cannot set --experimental-corrupt-check-time and --corrupt-check-time at the \
                  same time, please use --corrupt-check-time only",
             ),
+            (
+                "warning-unary-request-duration=1s experimental-warning-unary-request-duration=1s",
+                "both --experimental-warning-unary-request-duration and \
+                 --warning-unary-request-duration flags are set. \
+                 Use only --warning-unary-request-duration",
+            ),
             ("compact-hash-check-time=0", "--compact-hash-check-time must be >0 (set to 0s)"),
             (
                 "compat-version=3.5 experimental-compact-hash-check-time=-1m",
@@ -367,6 +373,7 @@ fn what_is_checked_only_at_the_start_ends_with_one_and_a_fatal_line() {
              https://127.0.0.1:1 with HTTPS scheme",
         ),
         ("cipher-suites=FOO", "unexpected TLS cipher suite \"FOO\""),
+        ("max-learners=-1", "membership: too many learner members in cluster"),
         (
             "listen-client-http-urls=http://localhost:2379",
             "cannot bind both --listen-client-urls and --listen-client-http-urls on the same url \

@@ -60,6 +60,13 @@ pub(super) fn verify(
                     \"proxy\""
             .into());
     }
+    let slow = ["warning-unary-request-duration", "experimental-warning-unary-request-duration"];
+    if compat == V3_6 && slow.iter().all(|name| settings.nanos(name) != 0) {
+        return Err("both --experimental-warning-unary-request-duration and \
+                    --warning-unary-request-duration flags are set. \
+                    Use only --warning-unary-request-duration"
+            .into());
+    }
     for (old, new) in REPLACED {
         if compat == V3_6 && settings.is_explicit(old) && settings.is_explicit(new) {
             return Err(format!(

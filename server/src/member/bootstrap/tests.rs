@@ -219,6 +219,30 @@ fn another_token_makes_another_member_that_passes_the_probe() {
 }
 
 #[test]
+fn a_founder_that_was_only_added_makes_a_cluster_of_its_own() {
+    let four = format!("{ABC},d=http://127.0.0.1:42380");
+    let with_added: Peer = |_| {
+        let added = member(0xd, "", "http://127.0.0.1:42380");
+        members([member(A, "a", URL_A), member(B, "b", URL_B), member(C, "c", URL_C), added])
+    };
+    let peers: [(&str, Peer); 1] = [(URL_A, with_added)];
+    let decision = decision(&new("d", "http://127.0.0.1:42380", &four), &peers);
+    assert!(decision.starts_with("new"), "{decision}");
+    assert!(!decision.contains("f7d1d29ba4cd2368"), "{decision}");
+}
+
+#[test]
+fn two_members_of_one_name_are_one_member_to_each() {
+    let both = "n=http://127.0.0.1:1,n=http://127.0.0.1:2";
+    assert_eq!(
+        failure(&new("n", "http://127.0.0.1:1", both), &[]),
+        "--initial-cluster has n=http://127.0.0.1:2 but missing from \
+         --initial-advertise-peer-urls=http://127.0.0.1:1 (len([\"http://127.0.0.1:1\"]) != \
+         len([\"http://127.0.0.1:1\" \"http://127.0.0.1:2\"]))"
+    );
+}
+
+#[test]
 fn a_late_answer_has_no_effect() {
     let founder = new("c", URL_C, ABC);
     let (mut bootstrap, actions) = Bootstrap::start(&founder, None, Monotonic::ZERO);
@@ -447,6 +471,20 @@ fn a_joiner_takes_its_id_and_cluster_from_those_who_answer() {
             "join d of f7d1d29ba4cd2368 [:d b:117b9266988c4966 a:d622127685879b3c]",
         ]
     );
+}
+
+#[test]
+fn a_wiped_member_joins_its_cluster_under_its_old_id_whatever_its_token() {
+    let peer: Peer = |call| match call {
+        PeerCall::Members => three(call),
+        other => grown(other),
+    };
+    for token in ["tok", "another"] {
+        let mut joiner = existing("c", URL_C, ABC);
+        joiner.initial_cluster_token = token.to_owned();
+        let decision = decision(&joiner, &[(URL_A, peer)]);
+        assert!(decision.starts_with("join ca7a34e16cff9c1b of f7d1d29ba4cd2368"), "{decision}");
+    }
 }
 
 #[test]

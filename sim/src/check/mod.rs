@@ -15,6 +15,7 @@ mod report;
 #[cfg(test)]
 mod script;
 mod selection;
+mod watch;
 
 use detsim_reports::record::{CheckReport, History, Internals};
 
@@ -30,6 +31,7 @@ pub fn all(
     let run = |checker: Checker| match checker {
         Checker::Linearizability => linear.linearizability.clone(),
         Checker::Log => linear.log.clone(),
+        Checker::Watch => watch::check(history, linear.timeline.as_ref()),
         Checker::Replicas => replicas::check(history, internals),
     };
     Checker::ALL.iter().filter(|&&checker| selection.holds(checker)).map(|&c| run(c)).collect()

@@ -30,6 +30,8 @@ checkers! {
     Linearizability "linearizability";
     /// White box: the raft log bears out every reply.
     Log "log";
+    /// Watches deliver what they promise.
+    Watch "watch";
     /// All members hold the same state at the same index, and it is the model's.
     Replicas "replicas";
 }

@@ -14,7 +14,7 @@ mod tests;
 mod timeline;
 mod witness;
 
-use detsim_reports::record::{CheckReport, History, Internals, Operation, Time};
+use detsim_reports::record::{Call, CheckReport, History, Internals, Operation, Time};
 
 pub(super) use timeline::{Basis, Timeline};
 
@@ -152,6 +152,11 @@ fn timeline(history: &History, items: &Items<'_>, order: &[usize]) -> Timeline {
             "an order that was found explains every reply in its interval"
         );
         timeline.note(earliest);
+    }
+    for item in &items.optional {
+        if let Call::Compact { revision, .. } = item.call {
+            timeline.note_possible_compaction(revision, item.invoked);
+        }
     }
     timeline
 }

@@ -36,14 +36,15 @@ pub(in crate::check) struct Timeline {
     pub basis: Basis,
     /// When each revision from 1 on can have existed at the earliest.
     born: Vec<Time>,
-    /// Compactions in order: the revision, and when it can have happened at the earliest.
+    /// Compactions that happened or may have: the revision, and when at the earliest.
     compactions: Vec<(i64, Time)>,
+    compacted_to: i64,
 }
 
 impl Timeline {
     /// Of an empty store.
     pub fn new(model: Model, basis: Basis) -> Timeline {
-        Timeline { model, basis, born: vec![Time::ZERO], compactions: Vec::new() }
+        Timeline { model, basis, born: vec![Time::ZERO], compactions: Vec::new(), compacted_to: -1 }
     }
 
     /// The model has taken a step, not before `earliest`.
@@ -51,9 +52,9 @@ impl Timeline {
         if self.model.revision() as usize > self.born.len() {
             self.born.push(earliest);
         }
-        let compacted = self.compactions.last().map_or(-1, |&(revision, _)| revision);
-        if self.model.compact_revision() > compacted {
-            self.compactions.push((self.model.compact_revision(), earliest));
+        if self.model.compact_revision() > self.compacted_to {
+            self.compacted_to = self.model.compact_revision();
+            self.compactions.push((self.compacted_to, earliest));
         }
     }
 
@@ -68,10 +69,15 @@ impl Timeline {
         found.map(|&(_, earliest)| earliest)
     }
 
+    /// A compaction of unknown outcome may have happened, although nothing in the order shows it.
+    pub fn note_possible_compaction(&mut self, revision: i64, earliest: Time) {
+        self.compactions.push((revision, earliest));
+    }
+
     /// The highest revision that can have been compacted to by then; -1 for none.
     pub fn compact_revision_by(&self, at: Time) -> i64 {
-        let by = self.compactions.partition_point(|&(_, earliest)| earliest <= at);
-        by.checked_sub(1).map_or(-1, |last| self.compactions[last].0)
+        let possible = self.compactions.iter().filter(|&&(_, earliest)| earliest <= at);
+        possible.map(|&(revision, _)| revision).max().unwrap_or(-1)
     }
 
     /// A key as it was after a revision.

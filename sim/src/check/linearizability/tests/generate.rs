@@ -195,7 +195,7 @@ fn txn(draw: &mut ChaCha8Rng) -> Txn {
     };
     let operator = *draw.pick(&[Operator::Equal, Operator::Greater, Operator::NotEqual]);
     let compare = Compare { key: key(draw), range_end: Blob::default(), operator, target };
-    let mut op = |draw: &mut ChaCha8Rng| match draw.below(4) {
+    let op = |draw: &mut ChaCha8Rng| match draw.below(4) {
         0..=1 => TxnOp::Put(put(draw)),
         2 => TxnOp::DeleteRange(delete(draw)),
         _ => TxnOp::Range(range(draw)),

@@ -260,7 +260,7 @@ impl Store {
         let change = Arc::new(Change { revision, is_delete, kv, digest, trail: self.trail });
         match history {
             Some(history) => history.push(change.clone()),
-            None => drop(self.state.keys.insert(shared, History::One(change.clone()))),
+            None => drop(self.state.keys.insert(shared, History::new(change.clone()))),
         }
         if revision.main < self.finished_compact_revision {
             self.state.base.insert(revision, change.clone());

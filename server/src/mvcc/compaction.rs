@@ -93,11 +93,8 @@ impl Compaction {
         let changes: Vec<Arc<Change>> =
             state.base.range(rest).take(slice).map(|(_, change)| change.clone()).collect();
         for change in &changes {
-            self.hasher.feed(state, change);
-            if !state.survives(change, self.revision) {
+            if !self.visit(state, change, removed) {
                 state.base.remove(&change.revision);
-                forget(state, change);
-                removed(change);
             }
         }
         self.stage = match changes.last() {
@@ -113,20 +110,41 @@ impl Compaction {
             self.stage = Stage::Edge(0);
             return;
         };
-        self.hasher.feed(state, &change);
         state.log.pop_front();
-        if state.survives(&change, self.revision) {
+        if self.visit(state, &change, removed) {
             state.base.insert(change.revision, change);
-        } else {
-            forget(state, &change);
-            removed(&change);
         }
+    }
+
+    /// Visits a change older than the compacted revision, which is the oldest of its key. Returns
+    /// whether it stays; if not, it is no longer in the key's history.
+    fn visit(
+        &mut self,
+        state: &mut State,
+        change: &Change,
+        removed: &mut dyn FnMut(&Change),
+    ) -> bool {
+        let key = &change.kv.key[..];
+        let history = state.keys.get(key).expect("a change stands under its key");
+        assert_eq!(history.oldest().revision, change.revision, "the oldest is visited first");
+        let next = history.second_oldest();
+        let is_newest = next.is_none_or(|next| next.revision.main > self.revision);
+        self.hasher.feed(change, || is_newest);
+        if is_newest && !change.is_delete {
+            return true;
+        }
+        let history = state.keys.get_mut(key).expect("it was just found");
+        if !history.remove_oldest() {
+            state.keys.remove(key);
+        }
+        removed(change);
+        false
     }
 
     fn visit_edge(&mut self, state: &State, position: usize) -> bool {
         match state.log.get(position) {
             Some(change) if change.revision.main == self.revision => {
-                self.hasher.feed(state, change);
+                self.hasher.feed(change, || state.is_newest_at(change, self.revision));
                 self.stage = Stage::Edge(position + 1);
                 false
             }
@@ -137,17 +155,5 @@ impl Compaction {
     /// The hash, of a compaction that is done.
     pub(super) fn hash(&self) -> Option<CompactionHash> {
         self.is_whole.then(|| self.hasher.finish())
-    }
-}
-
-/// Removes the oldest change of a key from its history.
-fn forget(state: &mut State, change: &Change) {
-    let key = &change.kv.key[..];
-    let history = state.keys.get_mut(key).expect("a change stands under its key");
-    assert_eq!(history.oldest().revision, change.revision, "changes are removed oldest first");
-    if history.len() > 1 {
-        history.remove_oldest();
-    } else {
-        state.keys.remove(key);
     }
 }

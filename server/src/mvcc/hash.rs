@@ -54,9 +54,9 @@ impl KeyHasher {
         }
     }
 
-    /// Adds a change. `state` may have lost no change of the same key that a compaction at the
-    /// hashed revision would keep.
-    pub(super) fn feed(&mut self, state: &State, change: &Change) {
+    /// Adds a change. `is_newest` says whether no other of its key follows up to the hashed
+    /// revision.
+    pub(super) fn feed(&mut self, change: &Change, is_newest: impl FnOnce() -> bool) {
         let main = change.revision.main;
         let is_tombstone_at_compaction = change.is_delete && main == self.compact_revision;
         if main > self.revision || is_tombstone_at_compaction {
@@ -64,7 +64,7 @@ impl KeyHasher {
         }
         let is_old = main <= self.compact_revision;
         let is_asked = is_old || matches!(self.keep, Keep::Nothing(_));
-        let is_kept = is_asked && !change.is_delete && state.is_newest_at(change, self.revision);
+        let is_kept = is_asked && !change.is_delete && is_newest();
         if is_kept {
             self.keep = Keep::Something;
         }
@@ -117,7 +117,7 @@ fn compute(state: &State, revision: i64) -> Result<CompactionHash, ApiError> {
     for change in changes.take_while(|change| change.revision.main <= revision) {
         let is_old = change.revision.main <= state.compact_revision;
         if !is_old || state.survives(change, state.compact_revision) {
-            hasher.feed(state, change);
+            hasher.feed(change, || state.is_newest_at(change, revision));
         }
     }
     Ok(hasher.finish())

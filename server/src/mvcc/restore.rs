@@ -47,7 +47,8 @@ impl Restore {
         Restore { store, scheduled: scheduled.unwrap_or(-1), last: Revision::default() }
     }
 
-    /// Adds a pair. A value of no bytes is legal: a bumped revision has it.
+    /// Adds a pair, whose value goes on sharing the buffer that it is given in. A value of no
+    /// bytes is legal: a bumped revision has it.
     pub fn pair(&mut self, key: &[u8], value: Bytes) -> Result<(), RestoreError> {
         let (revision, is_delete) =
             Revision::from_bucket_key(key).ok_or(RestoreError::Key(key.len()))?;

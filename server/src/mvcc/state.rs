@@ -109,9 +109,15 @@ impl State {
 
     /// Where in `log` the changes of main revision `revision` and later begin.
     pub(super) fn log_position(&self, revision: i64) -> usize {
-        // Most readers ask for the end, so that is looked at before searching.
-        if self.log.last().is_none_or(|last| last.revision.main < revision) {
+        let Some(last) = self.log.last().filter(|last| last.revision.main >= revision) else {
             return self.log.len();
+        };
+        // Right where each of the later requests made one change, which most do.
+        let distance = usize::try_from(last.revision.main - revision).unwrap_or(usize::MAX);
+        let guess = (self.log.len() - 1).saturating_sub(distance);
+        let is_before = |position: usize| self.log[position].revision.main < revision;
+        if !is_before(guess) && (guess == 0 || is_before(guess - 1)) {
+            return guess;
         }
         let first = Revision::new(revision, 0);
         let found = self.log.binary_search_by(|change| change.revision.cmp(&first));

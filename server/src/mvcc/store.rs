@@ -214,6 +214,10 @@ impl Store {
 
     /// The keys of a range that exist now, ascending.
     pub(super) fn live_keys(&self, range: KeyRange<'_>) -> Vec<Bytes> {
+        if let KeyRange::One(key) = range {
+            self.spend(1);
+            return self.state.live(key).map(|kv| kv.key.clone()).into_iter().collect();
+        }
         let mut units = 0;
         let live = self.state.live_range(range, self.state.revision, &mut units);
         let keys = live.map(|change| change.kv.key.clone()).collect();

@@ -74,6 +74,12 @@ fn slices_spend_no_more_than_their_budget() {
 }
 
 #[test]
+fn views_go_to_other_threads() {
+    fn is_send(_: impl Send) {}
+    is_send(world().store.view());
+}
+
+#[test]
 fn a_view_is_untouched_by_writes_and_compaction() {
     let mut world = world();
     let view = world.store.view();

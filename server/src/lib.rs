@@ -11,4 +11,5 @@ pub mod member;
 pub mod mvcc;
 pub mod planted;
 pub mod proto;
+pub mod shell;
 pub mod storage;

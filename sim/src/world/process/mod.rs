@@ -4,8 +4,8 @@
 //!
 //! Time is the machine's. Calls travel through the JSON gateway on threads that report to one
 //! channel; processes are started, signalled and reaped on the world's own thread, and none
-//! outlives the world. Runs do not repeat. Power, disks and clocks cannot be broken here; links
-//! can, if relays carry them.
+//! outlives the world. Runs do not repeat. Power and clocks cannot be broken here; links can, if
+//! relays carry them, and logs can be damaged.
 #![allow(
     clippy::disallowed_types,
     clippy::disallowed_methods,
@@ -14,6 +14,7 @@
 
 mod address;
 mod client;
+mod damage;
 mod gateway;
 mod host;
 mod log;
@@ -88,6 +89,8 @@ struct Member {
     host: Host,
     agent: Agent,
     endpoint: String,
+    /// Where the log's segments lie.
+    log: PathBuf,
     /// The identity that the running process gave itself, once it was asked.
     identity: Option<u64>,
 }
@@ -132,7 +135,9 @@ impl ProcessWorld {
         let mut flags = self.server.translate(launch.flags.clone())?;
         for (name, value) in &mut flags {
             *value = match name.as_str() {
-                "data-dir" | "wal-dir" => host.data(value).display().to_string(),
+                "data-dir" | "wal-dir" if !value.is_empty() => {
+                    host.data(value).display().to_string()
+                }
                 _ => self.addresses.localize(value),
             };
         }
@@ -284,7 +289,8 @@ impl World for ProcessWorld {
             relays.add(place, &at, &upstream)?;
         }
         let endpoint = self.addresses.client(place);
-        self.members.push(Member { host, agent: client::agent(), endpoint, identity: None });
+        let log = host.data("data/member/wal");
+        self.members.push(Member { host, agent: client::agent(), endpoint, log, identity: None });
         self.names.push(name.clone());
         Ok(place)
     }
@@ -296,9 +302,13 @@ impl World for ProcessWorld {
             return Err(WorldError::Harness(format!("{name} runs already")));
         }
         let arguments = self.arguments(member, launch)?;
-        let listens = arguments.iter().find_map(|flag| flag.strip_prefix("--listen-client-urls="));
-        let listens = listens.expect("it has a default").split(',').next().unwrap_or_default();
-        let endpoint = listens.trim_start_matches("http://").to_owned();
+        let value = |flag: &str| arguments.iter().find_map(|given| given.strip_prefix(flag));
+        let listens = value("--listen-client-urls=").expect("it has a default");
+        let endpoint = listens.split(',').next().unwrap_or_default();
+        let endpoint = endpoint.trim_start_matches("http://").to_owned();
+        let data = value("--data-dir=").expect("it has a default");
+        let log = value("--wal-dir=").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+        let log = log.unwrap_or_else(|| Path::new(data).join("member/wal"));
         let program = self.server.program.clone();
         let place = member;
         let member = &mut self.members[place];
@@ -308,6 +318,7 @@ impl World for ProcessWorld {
         member.host.start(&program, &arguments)?;
         member.agent = client::agent();
         member.endpoint = endpoint;
+        member.log = log;
         member.identity = None;
         if let Some(relays) = &self.relays {
             relays.process(place, member.host.pid());
@@ -365,11 +376,16 @@ impl World for ProcessWorld {
         Ok(())
     }
 
-    fn disk(&mut self, _member: usize, fault: &DiskFault) -> Result<(), WorldError> {
-        match fault {
-            DiskFault::Recover => Ok(()),
-            _ => self.unsupported("break disks: members write to this machine's files"),
-        }
+    fn disk(&mut self, member: usize, fault: &DiskFault) -> Result<(), WorldError> {
+        let log = &self.members[member].log;
+        let damaged = match fault {
+            DiskFault::Recover => return Ok(()),
+            DiskFault::TearLogTail => damage::tear_tail(log),
+            DiskFault::CorruptLogMiddle => damage::corrupt_middle(log),
+            _ => return self.unsupported("make the disk fail: members write to this machine's"),
+        };
+        let harness = |error| WorldError::Harness(format!("{}: {error}", log.display()));
+        damaged.map(|_| ()).map_err(harness)
     }
 
     fn clock(&mut self, _member: usize, _fault: ClockFault) -> Result<(), WorldError> {

@@ -32,7 +32,7 @@ pub enum Code {
 macro_rules! errors {
     ($($name:ident $code:ident $text:literal;)*) => {
         /// Every error a client of the API can be answered with.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[allow(missing_docs)]
         pub enum ApiError { $($name,)* }
 

@@ -2,6 +2,7 @@
 //! time. The loop world simulates; the process world drives real processes on loopback.
 
 pub mod convert;
+pub mod loop_world;
 pub mod process;
 
 use std::time::Duration;

@@ -99,7 +99,8 @@ fn event(event: mvccpb::Event) -> Event {
     }
 }
 
-fn header(header: Option<pb::ResponseHeader>) -> Header {
+/// A header; empty when there is none.
+pub fn header(header: Option<pb::ResponseHeader>) -> Header {
     let header = header.unwrap_or_default();
     Header {
         cluster_id: header.cluster_id,

@@ -1,0 +1,319 @@
+//! Client operations between clients and members: requests, answers, streams.
+
+use detcd::api::ApiError;
+use detcd::member::id::{RequestId, StreamId};
+use detcd::member::io::{CallOptions, Input, Request, Response, StreamItem, StreamMessage};
+use detcd::proto::etcdserverpb as pb;
+use detsim_reports::record::{Body, Call, OpId, Outcome, Reply};
+
+use super::LoopWorld;
+use super::calls::Bounce;
+use super::client::{Kind, Pending, WINDOW_BYTES};
+use super::packet::{Event, Packet};
+use crate::world::convert::{self, Shape};
+use crate::world::{End, WorldEvent};
+
+/// What a request or answer takes on the wire beside its payload, about.
+const FRAME_BYTES: u64 = 120;
+
+impl LoopWorld {
+    /// A client sends an operation.
+    pub(super) fn invoke_call(&mut self, op: OpId, member: usize, call: &Call, deadline: u64) {
+        let bytes = FRAME_BYTES
+            + match call {
+                Call::Put(put) => (put.key.0.len() + put.value.0.len()) as u64,
+                _ => 0,
+            };
+        self.await_op(op, Pending::new(call, member), deadline);
+        self.send_up(op, bytes, Packet::Request(op, convert::shape(call)));
+    }
+
+    /// Sends a packet of an operation to its member.
+    fn send_up(&mut self, op: OpId, bytes: u64, packet: Packet) {
+        let Some(pending) = self.clients.get(op) else { return };
+        let (to, floor) = (End::Member(pending.member), pending.up);
+        let arrival = self.transmit(End::Clients, to, bytes, floor, packet);
+        if let (Some(at), Some(pending)) = (arrival, self.clients.get(op)) {
+            pending.up = at;
+        }
+    }
+
+    /// Sends a packet of an operation from a member to its client.
+    fn send_down(&mut self, place: usize, op: OpId, bytes: u64, packet: Packet) {
+        let floor = match self.clients.get(op) {
+            Some(pending) if pending.member == place => pending.down,
+            // Nobody waits for it.
+            _ => return,
+        };
+        let arrival = self.transmit(End::Member(place), End::Clients, bytes, floor, packet);
+        if let (Some(at), Some(pending)) = (arrival, self.clients.get(op)) {
+            pending.down = at;
+        }
+    }
+
+    /// An operation reaches its member's process.
+    pub(super) fn request_arrived(&mut self, place: usize, op: OpId, shape: Shape) {
+        let process = self.process(place);
+        if !process.is_ready {
+            process.early.push((op, shape));
+            return;
+        }
+        if let Some(pending) = self.clients.get(op) {
+            pending.has_arrived = true;
+        }
+        let options = CallOptions::default();
+        match shape {
+            Shape::Unary(request) => {
+                let id = RequestId(u64::from(op.0));
+                let request: Request = *request;
+                self.step(place, Input::Request { id, request, options });
+            }
+            Shape::Stream(kind, message) => {
+                let id = StreamId(u64::from(op.0));
+                let window_bytes = WINDOW_BYTES;
+                self.step(place, Input::StreamOpen { id, kind, options, window_bytes });
+                self.step(place, Input::StreamMessage { id, message: *message });
+            }
+        }
+    }
+
+    /// The member serves clients from now on: those who came early are served.
+    pub(super) fn became_ready(&mut self, place: usize) {
+        let process = self.process(place);
+        process.is_ready = true;
+        for (op, shape) in std::mem::take(&mut process.early) {
+            let packet = Packet::Request(op, shape);
+            let (from, to) = (End::Clients, End::Member(place));
+            self.queue.push(self.now, Event::Arrives { from, to, packet });
+        }
+    }
+
+    /// A client says something more about an operation.
+    pub(super) fn client_says(&mut self, place: usize, packet: Packet) {
+        if !self.process(place).is_ready {
+            return;
+        }
+        let stream = |op: OpId| StreamId(u64::from(op.0));
+        let input = match packet {
+            Packet::Cancel(op) => Input::Cancel(RequestId(u64::from(op.0))),
+            Packet::StreamMessage(op, message) => {
+                Input::StreamMessage { id: stream(op), message: *message }
+            }
+            Packet::Window(op, bytes) => Input::StreamWindow { id: stream(op), bytes },
+            Packet::StreamClose(op) => Input::StreamClose(stream(op)),
+            other => unreachable!("{other:?} is not said by clients"),
+        };
+        self.step(place, input);
+    }
+
+    /// The member answered a request.
+    pub(super) fn replied(
+        &mut self,
+        place: usize,
+        id: RequestId,
+        result: Result<Response, ApiError>,
+    ) {
+        let op = OpId(id.0 as u32);
+        let bytes = FRAME_BYTES
+            + match &result {
+                Ok(Response::Range(range)) => {
+                    range.kvs.iter().map(|kv| (kv.key.len() + kv.value.len() + 20) as u64).sum()
+                }
+                _ => 0,
+            };
+        self.send_down(place, op, bytes, Packet::Reply(op, Box::new(result)));
+    }
+
+    /// The member sent a message on a client's stream.
+    pub(super) fn streamed(&mut self, place: usize, id: StreamId, item: StreamItem, bytes: u64) {
+        let op = OpId(id.0 as u32);
+        self.send_down(place, op, FRAME_BYTES + bytes, Packet::Item(op, Box::new(item), bytes));
+    }
+
+    /// The member ended a client's stream.
+    pub(super) fn stream_ended(
+        &mut self,
+        place: usize,
+        id: StreamId,
+        result: Result<(), ApiError>,
+    ) {
+        let op = OpId(id.0 as u32);
+        self.send_down(place, op, FRAME_BYTES, Packet::StreamEnd(op, result));
+    }
+
+    /// A packet reaches the clients.
+    pub(super) fn arrived_at_clients(&mut self, packet: Packet) {
+        match packet {
+            Packet::Reply(op, result) => {
+                let Some(pending) = self.clients.get(op) else { return };
+                let outcome = match *result {
+                    Ok(response) => match convert::reply(response) {
+                        Some(reply) => Outcome::Ok(reply),
+                        None => pending.unanswered("an answer to another question"),
+                    },
+                    Err(error) => pending.refused(error),
+                };
+                self.complete(op, outcome);
+            }
+            Packet::Refused(op) => {
+                self.complete(op, Outcome::Fail("connection refused".to_owned()));
+            }
+            Packet::Lost(op) => {
+                let Some(pending) = self.clients.get(op) else { return };
+                let outcome = pending.unanswered("connection lost");
+                self.complete(op, outcome);
+            }
+            Packet::Item(op, item, bytes) => self.item_arrived(op, *item, bytes),
+            Packet::StreamEnd(op, result) => {
+                let Some(pending) = self.clients.get(op) else { return };
+                let outcome = match (result, pending.kind) {
+                    (Ok(()), Kind::Watch) => return self.watch_ended(op),
+                    (Ok(()), _) => pending.unanswered("the stream ended without an answer"),
+                    (Err(error), _) => pending.refused(error),
+                };
+                self.complete(op, outcome);
+            }
+            other => unreachable!("{other:?} does not go to clients"),
+        }
+    }
+
+    fn complete(&mut self, op: OpId, outcome: Outcome) {
+        if self.clients.take(op).is_some() {
+            self.happened.push_back(WorldEvent::Completed { op, outcome });
+        }
+    }
+
+    /// A client's patience is at its end.
+    pub(super) fn client_gave_up(&mut self, op: OpId) {
+        let Some(pending) = self.clients.get(op) else { return };
+        if pending.watch.as_ref().is_some_and(|watch| watch.is_created) {
+            return;
+        }
+        let (member, kind) = (pending.member, pending.kind);
+        let mut outcome = pending.unanswered("context deadline exceeded");
+        if let Some(process) = &mut self.hosts[member].process {
+            let before = process.early.len();
+            process.early.retain(|(early, _)| *early != op);
+            if process.early.len() < before {
+                let why = "context deadline exceeded while waiting for connections to become ready";
+                outcome = Outcome::Fail(why.to_owned());
+            }
+        }
+        let farewell = match kind {
+            Kind::Unary => Packet::Cancel(op),
+            Kind::KeepAlive | Kind::Watch => Packet::StreamClose(op),
+        };
+        self.send_up(op, FRAME_BYTES, farewell);
+        self.complete(op, outcome);
+    }
+
+    /// A message arrives on a stream.
+    fn item_arrived(&mut self, op: OpId, item: StreamItem, bytes: u64) {
+        if let StreamItem::KeepAlive(response) = &item {
+            self.send_up(op, FRAME_BYTES, Packet::StreamClose(op));
+            return self.complete(op, Outcome::Ok(convert::keep_alive(response)));
+        }
+        let now = self.now;
+        let Some(watch) = self.clients.watch(op) else { return };
+        if watch.drain_bytes_per_s == 0 {
+            return self.take_item(op, item, bytes);
+        }
+        let takes = u128::from(bytes.max(1)) * 1_000_000_000 / u128::from(watch.drain_bytes_per_s);
+        watch.free_at = watch.free_at.max(now) + takes as u64;
+        watch.arrived.push_back((item, bytes));
+        self.queue.push(watch.free_at, Event::Drain(op));
+    }
+
+    /// A slow client takes the next message.
+    pub(super) fn drain(&mut self, op: OpId) {
+        let next = self.clients.watch(op).and_then(|watch| watch.arrived.pop_front());
+        if let Some((item, bytes)) = next {
+            self.take_item(op, item, bytes);
+        }
+    }
+
+    /// A client takes a message of a watch.
+    fn take_item(&mut self, op: OpId, item: StreamItem, bytes: u64) {
+        let StreamItem::Watch(response) = item else { return };
+        let now = self.now;
+        let Some(watch) = self.clients.watch(op) else { return };
+        watch.header = convert::header(response.header);
+        watch.last_message = now;
+        watch.untold += bytes;
+        let told =
+            if watch.untold >= WINDOW_BYTES / 4 { std::mem::take(&mut watch.untold) } else { 0 };
+        let progress = watch.progress_ns;
+        let is_first = !std::mem::replace(&mut watch.is_created, true);
+        if is_first && progress > 0 {
+            self.queue.push(now + progress, Event::Progress(op));
+        }
+        let message = convert::watch_message(response);
+        let has_ended = message.canceled;
+        self.happened.push_back(WorldEvent::Watched { op, message });
+        if told > 0 {
+            self.send_up(op, FRAME_BYTES, Packet::Window(op, told));
+        }
+        if has_ended {
+            self.close_watch(op);
+        }
+    }
+
+    /// Asks a silent watch for progress.
+    pub(super) fn ask_progress(&mut self, op: OpId) {
+        let now = self.now;
+        let Some(watch) = self.clients.watch(op) else { return };
+        let due = watch.last_message + watch.progress_ns;
+        if due > now {
+            self.queue.push(due, Event::Progress(op));
+            return;
+        }
+        let again = now + watch.progress_ns;
+        let request = pb::watch_request::RequestUnion::ProgressRequest(pb::WatchProgressRequest {});
+        let message = StreamMessage::Watch(pb::WatchRequest { request_union: Some(request) });
+        self.send_up(op, FRAME_BYTES, Packet::StreamMessage(op, Box::new(message)));
+        self.queue.push(again, Event::Progress(op));
+    }
+
+    /// The client ends a watch.
+    pub(super) fn close_watch(&mut self, op: OpId) {
+        if self.clients.watch(op).is_some() {
+            self.send_up(op, FRAME_BYTES, Packet::StreamClose(op));
+            self.watch_ended(op);
+        }
+    }
+
+    fn watch_ended(&mut self, op: OpId) {
+        let Some(watch) = self.clients.watch(op) else { return };
+        let reply = Reply { header: watch.header, body: Body::WatchClosed };
+        self.complete(op, Outcome::Ok(reply));
+    }
+
+    /// The connections of clients to a member are reset.
+    pub(super) fn clients_reset(&mut self, place: usize) {
+        let all = self.clients.select(place, |_| true);
+        for op in all {
+            let (from, to) = (End::Member(place), End::Clients);
+            let packet = Packet::Lost(op);
+            self.queue.push(self.now, Event::Arrives { from, to, packet });
+            if let Some(pending) = self.clients.get(op) {
+                let packet = match pending.kind {
+                    Kind::Unary => Packet::Cancel(op),
+                    Kind::KeepAlive | Kind::Watch => Packet::StreamClose(op),
+                };
+                self.send_up(op, FRAME_BYTES, packet);
+            }
+        }
+    }
+
+    /// A process is gone: its kernel resets the clients' connections. What it had not taken in
+    /// certainly had no effect.
+    pub(super) fn clients_orphaned(&mut self, place: usize, not_taken: Vec<Packet>) {
+        let here = End::Member(place);
+        for packet in not_taken {
+            self.bounce(here, End::Clients, packet, Bounce::Refused);
+        }
+        for op in self.clients.select(place, |pending| pending.has_arrived) {
+            self.send_down(place, op, FRAME_BYTES, Packet::Lost(op));
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What the harness breaks: links, disks, clocks, and processes that freeze.
+
+use super::LoopWorld;
+use super::network::Network;
+use crate::world::{
+    ClockFault, DiskFault, End, LinkQuality, MessageClass, NetworkFault, WorldError,
+};
+
+impl LoopWorld {
+    /// Changes the network.
+    pub(super) fn network_fault(&mut self, fault: &NetworkFault) -> Result<(), WorldError> {
+        for end in ends(fault).into_iter().flatten() {
+            if let End::Member(place) = end {
+                self.check_place(place)?;
+            }
+        }
+        self.trace.fact(self.now, ("network", format!("{fault:?}")));
+        match fault {
+            NetworkFault::Cut { from, to, class } => self.cut(*from, *to, *class),
+            NetworkFault::Heal { from, to } => self.heal(*from, *to),
+            NetworkFault::HealAll => {
+                for (from, to) in self.network.pairs() {
+                    self.network.reset_quality(from, to);
+                    self.heal(from, to);
+                }
+            }
+            NetworkFault::Reset { from, to } => self.reset(*from, *to),
+            NetworkFault::Quality { from, to, quality } => {
+                self.network.set_quality(*from, *to, quality);
+            }
+        }
+        Ok(())
+    }
+
+    fn cut(&mut self, from: End, to: End, class: MessageClass) {
+        let has_stopped = self.network.cut(from, to, class);
+        if let (true, End::Member(from), End::Member(to)) = (has_stopped, from, to) {
+            self.fall_silent(|conn| conn.server.place == from && conn.dialer.place == to);
+        }
+    }
+
+    fn heal(&mut self, from: End, to: End) {
+        if !self.network.heal(from, to) {
+            return;
+        }
+        if let (End::Member(from), End::Member(to)) = (from, to) {
+            self.end_silence(|conn| conn.server.place == from && conn.dialer.place == to);
+        }
+        self.flush(from, to);
+    }
+
+    /// Changes a member's disk.
+    pub(super) fn disk_fault(&mut self, place: usize, fault: &DiskFault) -> Result<(), WorldError> {
+        self.check_place(place)?;
+        self.trace.fact(self.now, ("disk", place, format!("{fault:?}")));
+        self.hosts[place].device.medium().fault(self.now, fault);
+        self.write_log(place);
+        Ok(())
+    }
+
+    /// Changes a member's clocks.
+    pub(super) fn clock_fault(
+        &mut self,
+        place: usize,
+        fault: ClockFault,
+    ) -> Result<(), WorldError> {
+        self.check_place(place)?;
+        self.trace.fact(self.now, ("clock", place, format!("{fault:?}")));
+        let clocks = &mut self.hosts[place].clocks;
+        match fault {
+            ClockFault::JumpWall { by_ms } => clocks.jump_wall(by_ms),
+            ClockFault::Drift { ppm } => clocks.drift(self.now, ppm),
+        }
+        if let Some(process) = &mut self.hosts[place].process {
+            process.armed = None;
+        }
+        self.arm(place);
+        Ok(())
+    }
+
+    /// Freezes a process. Its peers hear nothing of it meanwhile.
+    pub(super) fn pause_process(&mut self, place: usize) -> Result<(), WorldError> {
+        self.check_runs(place)?;
+        self.trace.fact(self.now, ("pause", place));
+        if !self.hosts[place].is_paused {
+            self.hosts[place].is_paused = true;
+            self.fall_silent(|conn| conn.server.place == place);
+        }
+        Ok(())
+    }
+
+    /// Lets a process go on: what came meanwhile is taken in order.
+    pub(super) fn resume_process(&mut self, place: usize) -> Result<(), WorldError> {
+        self.check_runs(place)?;
+        self.trace.fact(self.now, ("resume", place));
+        self.hosts[place].is_paused = false;
+        let network: &Network = &self.network;
+        let open: Vec<bool> = (0..self.hosts.len())
+            .map(|to| network.is_open(End::Member(place), End::Member(to)))
+            .collect();
+        self.end_silence(|conn| conn.server.place == place && open[conn.dialer.place]);
+        self.let_free(place);
+        Ok(())
+    }
+
+    /// Fails unless there is such a place.
+    pub(super) fn check_place(&self, place: usize) -> Result<(), WorldError> {
+        if place < self.hosts.len() {
+            return Ok(());
+        }
+        Err(WorldError::Harness(format!("there is no member at place {place}")))
+    }
+}
+
+/// The ends that a fault names.
+fn ends(fault: &NetworkFault) -> [Option<End>; 2] {
+    match fault {
+        NetworkFault::Cut { from, to, .. }
+        | NetworkFault::Heal { from, to }
+        | NetworkFault::Reset { from, to }
+        | NetworkFault::Quality { from, to, .. } => [Some(*from), Some(*to)],
+        NetworkFault::HealAll => [None, None],
+    }
+}
+
+/// A link between machines of one data centre: a tenth of a millisecond to one.
+pub fn near() -> LinkQuality {
+    LinkQuality {
+        latency: (std::time::Duration::from_micros(100), std::time::Duration::from_micros(1_000)),
+        loss_per_10k: 0,
+        duplicate_per_10k: 0,
+        reorder_per_10k: 0,
+        bandwidth: 0,
+    }
+}

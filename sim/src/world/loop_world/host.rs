@@ -1,0 +1,225 @@
+//! A host: one machine with a disk and clocks, and the process that runs on it, if one does.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use detcd::config::Config;
+use detcd::member::RaftView;
+use detcd::member::id::{CallId, ClusterId, MemberId};
+use detcd::member::io::{LogLine, PeerHeader, RaftMessage};
+use detcd::storage::log::LogImage;
+use detsim_reports::record::{MemberName, OpId};
+
+use super::clock::Clocks;
+use super::connection::Peer;
+use super::device::Device;
+use super::machine::Machine;
+use super::packet::{Attempt, Event, ProcessRef};
+use crate::world::Exit;
+use crate::world::convert::Shape;
+
+/// Log lines kept of a process; older ones are forgotten.
+const LINES_MAX: usize = 20_000;
+
+/// A machine.
+#[derive(Debug)]
+pub struct Host {
+    /// The member's name.
+    pub name: MemberName,
+    /// How many processes were started here.
+    pub incarnation: u32,
+    /// The machine has power.
+    pub is_powered: bool,
+    /// The process is frozen.
+    pub is_paused: bool,
+    /// The processor works until then.
+    pub busy_until: u64,
+    /// `Event::Free` is scheduled.
+    pub will_be_free: bool,
+    /// What waits for the processor, in order.
+    pub waiting: VecDeque<Event>,
+    /// Clocks.
+    pub clocks: Clocks,
+    /// The disk with its writer.
+    pub device: Device,
+    /// The process.
+    pub process: Option<Process>,
+    /// How the last process ended.
+    pub exit: Option<Exit>,
+    /// Log lines of the process, or of the last one.
+    pub lines: VecDeque<(u64, LogLine)>,
+}
+
+impl Host {
+    /// A machine without a process.
+    pub fn new(name: MemberName, device: Device) -> Host {
+        Host {
+            name,
+            incarnation: 0,
+            is_powered: true,
+            is_paused: false,
+            busy_until: 0,
+            will_be_free: false,
+            waiting: VecDeque::new(),
+            clocks: Clocks::default(),
+            device,
+            process: None,
+            exit: None,
+            lines: VecDeque::new(),
+        }
+    }
+
+    /// Adds a log line.
+    pub fn log(&mut self, time: u64, line: LogLine) {
+        if self.lines.len() == LINES_MAX {
+            self.lines.pop_front();
+        }
+        self.lines.push_back((time, line));
+    }
+
+    /// The process's name at `place`, if there is one.
+    pub fn process_ref(&self, place: usize) -> Option<ProcessRef> {
+        let incarnation = self.incarnation;
+        self.process.as_ref().map(|_| ProcessRef { place, incarnation })
+    }
+}
+
+/// Where the machine inside a process is.
+pub enum Stage {
+    /// The disk is being read.
+    Booting(Box<(Config, Option<LogImage>)>),
+    /// It takes inputs.
+    Running(Box<dyn Machine>),
+}
+
+/// Somebody who waits for the member's answer over the peer port.
+#[derive(Debug)]
+pub enum Inbound {
+    /// A dial.
+    Dial {
+        /// Whose.
+        attempt: Attempt,
+        /// Who the dialer says it is.
+        from: MemberId,
+    },
+    /// A POST.
+    Post {
+        /// The sender's process.
+        sender: ProcessRef,
+        /// The sender's name for it.
+        number: u64,
+        /// Who the sender says it is.
+        from: MemberId,
+        /// The message, taken in once the sender is accepted.
+        message: RaftMessage,
+    },
+    /// A call.
+    Call {
+        /// The caller's process.
+        caller: ProcessRef,
+        /// The caller's name for it.
+        id: CallId,
+    },
+}
+
+/// A POST without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Posted {
+    /// To whom.
+    pub peer: MemberId,
+    /// It carries a snapshot.
+    pub is_snapshot: bool,
+}
+
+/// A process.
+pub struct Process {
+    /// What runs in it.
+    pub stage: Stage,
+    /// It serves clients.
+    pub is_ready: bool,
+    /// It was asked to stop.
+    pub is_stopping: bool,
+    /// It gives up dialing a peer after this long.
+    pub dial_timeout: Duration,
+    /// What it says of itself to peers; `from` and `cluster` are set once it knows.
+    pub header: PeerHeader,
+    /// Peers in the order they were added.
+    pub peers: Vec<Peer>,
+    /// Who waits for an answer of the member, by the world's own numbers.
+    pub inbound: BTreeMap<CallId, Inbound>,
+    /// Calls of the member that have not ended.
+    pub calls: BTreeSet<CallId>,
+    /// POSTs that have not ended.
+    pub posts: BTreeMap<u64, Posted>,
+    /// Numbers for inbound calls, dials and POSTs.
+    pub next_number: u64,
+    /// When a deadline is armed for, and which arming it is.
+    pub armed: Option<(u64, u64)>,
+    /// Client requests that came before the member served clients.
+    pub early: Vec<(OpId, Shape)>,
+    /// The raft state last recorded.
+    pub recorded: Option<RaftView>,
+    /// The identity, once known.
+    pub identity: Option<(MemberId, ClusterId)>,
+}
+
+impl std::fmt::Debug for Process {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Process").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+impl Process {
+    /// A process that reads its disk.
+    pub fn booting(config: Config, log: Option<LogImage>) -> Process {
+        let header = PeerHeader {
+            from: MemberId(0),
+            to: None,
+            cluster: ClusterId(0),
+            version: config.compat.server_version().to_owned(),
+            min_cluster_version: "3.0.0".to_owned(),
+            peer_urls: config.initial_advertise_peer_urls.clone(),
+        };
+        let election = Duration::from_millis(config.election_timeout_ms);
+        Process {
+            stage: Stage::Booting(Box::new((config, log))),
+            is_ready: false,
+            is_stopping: false,
+            dial_timeout: Duration::from_secs(1) + election,
+            header,
+            peers: Vec::new(),
+            inbound: BTreeMap::new(),
+            calls: BTreeSet::new(),
+            posts: BTreeMap::new(),
+            next_number: 0,
+            armed: None,
+            early: Vec::new(),
+            recorded: None,
+            identity: None,
+        }
+    }
+
+    /// A fresh number.
+    pub fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
+    }
+
+    /// The machine, once it takes inputs.
+    pub fn machine(&mut self) -> Option<&mut Box<dyn Machine>> {
+        match &mut self.stage {
+            Stage::Booting(_) => None,
+            Stage::Running(machine) => Some(machine),
+        }
+    }
+
+    /// A peer by its identity.
+    pub fn peer(&mut self, id: MemberId) -> Option<&mut Peer> {
+        self.peers.iter_mut().find(|peer| peer.id == id)
+    }
+
+    /// What it says of itself to `to`.
+    pub fn header_to(&self, to: Option<MemberId>) -> PeerHeader {
+        PeerHeader { to, ..self.header.clone() }
+    }
+}

@@ -1,0 +1,426 @@
+//! The event loop: takes the next event, steps a member, and turns what it puts out into events.
+
+use std::hash::Hasher;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use detcd::member::io::{Input, Note, Output, STEP_BUDGET};
+use detsim_reports::record::Internals;
+
+use super::LoopWorld;
+use super::host::{Inbound, Process, Stage};
+use super::observer::{Observer, Seen};
+use super::packet::{Dialed, Event, Packet, ProcessRef};
+use super::panic;
+use super::trace::TraceHasher;
+use crate::seed::Draw;
+use crate::world::{End, MemberStatus, WorldEvent};
+
+impl LoopWorld {
+    /// Moves time until there is something to tell, but not past `until`.
+    pub(super) fn run_until(&mut self, until: u64) -> WorldEvent {
+        loop {
+            if let Some(event) = self.happened.pop_front() {
+                return event;
+            }
+            match self.queue.pop_until(until) {
+                Some((at, event)) => {
+                    assert!(at >= self.now, "time goes forwards");
+                    self.now = at;
+                    self.dispatch(event);
+                }
+                None => {
+                    self.now = self.now.max(until);
+                    return WorldEvent::Reached;
+                }
+            }
+        }
+    }
+
+    /// An event happens, unless the host that must take it cannot now.
+    fn dispatch(&mut self, event: Event) {
+        if let Some(place) = taker(&event) {
+            let host = &mut self.hosts[place];
+            let is_booting =
+                host.process.as_ref().is_some_and(|p| matches!(p.stage, Stage::Booting(_)));
+            let must_wait = host.is_paused || is_booting || host.busy_until > self.now;
+            if must_wait || !host.waiting.is_empty() {
+                host.waiting.push_back(event);
+                if !host.is_paused && !is_booting {
+                    self.let_free(place);
+                }
+                return;
+            }
+        }
+        self.happen(event);
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Arrives { from, to: End::Member(place), packet } => {
+                self.arrived_at_member(place, from, packet);
+            }
+            Event::Arrives { to: End::Clients, packet, .. } => self.arrived_at_clients(packet),
+            Event::Deadline { place, generation } => self.deadline(place, generation),
+            Event::Boot(at) => self.booted(at),
+            Event::LogDone(at) => self.log_done(at),
+            Event::Tell(at, input) => {
+                if self.runs(at) {
+                    self.step(at.place, *input);
+                }
+            }
+            Event::Connect { from, url, started, purpose } => {
+                self.connect(from, url, started, purpose);
+            }
+            Event::GiveUp { from, what } => {
+                if self.runs(from) {
+                    self.give_up(from, what);
+                }
+            }
+            Event::StreamBroke { at, conn } => self.stream_broke(at, conn),
+            Event::Silence { conn, silence } => self.silence_ended(conn, silence),
+            Event::Free { place } => self.free(place),
+            Event::ClientTimeouts => self.client_timeouts(),
+            Event::Drain(op) => self.drain(op),
+            Event::Progress(op) => self.ask_progress(op),
+        }
+    }
+
+    /// The processor of a host takes what waits for it, once it can.
+    pub(super) fn let_free(&mut self, place: usize) {
+        let host = &mut self.hosts[place];
+        if !host.will_be_free {
+            host.will_be_free = true;
+            self.queue.push(host.busy_until.max(self.now), Event::Free { place });
+        }
+    }
+
+    /// The processor of a host is free.
+    fn free(&mut self, place: usize) {
+        self.hosts[place].will_be_free = false;
+        loop {
+            let host = &mut self.hosts[place];
+            if host.is_paused || host.busy_until > self.now {
+                break;
+            }
+            let Some(event) = host.waiting.pop_front() else { return };
+            self.happen(event);
+        }
+        if !self.hosts[place].waiting.is_empty() && !self.hosts[place].is_paused {
+            self.let_free(place);
+        }
+    }
+
+    /// Gives a member an input.
+    pub(super) fn step(&mut self, place: usize, input: Input) {
+        let host = &mut self.hosts[place];
+        let Some(process) = host.process.as_mut() else { return };
+        let Stage::Running(machine) = &mut process.stage else { return };
+        self.trace.input(self.now, place, &input);
+        self.steps += 1;
+        let is_background = is_background(&input);
+        let now = host.clocks.at(self.now);
+        let outputs = &mut self.outputs;
+        panic::expect_any();
+        let stepped = catch_unwind(AssertUnwindSafe(|| machine.step(now, input, outputs)));
+        if let Err(payload) = stepped {
+            return self.panicked(place, panic::describe(payload));
+        }
+        panic::expect_none();
+        host.busy_until = self.now + self.options.step_ns;
+        let spent = self.outputs.take_spent();
+        if is_background && spent > STEP_BUDGET {
+            let reason = format!("a step spent {spent} units of its budget of {STEP_BUDGET}");
+            return self.panicked(place, reason);
+        }
+        self.after_step(place);
+    }
+
+    /// Turns what a member put out into events, records its state, and arms its deadline.
+    pub(super) fn after_step(&mut self, place: usize) {
+        panic::expect_none();
+        let incarnation = self.hosts[place].incarnation;
+        let mut outputs = std::mem::take(&mut self.outputs);
+        self.learn_identity(place);
+        for output in outputs.drain() {
+            // A stop ends the process; nothing that follows it has a meaning.
+            if self.hosts[place].process.is_none() {
+                break;
+            }
+            self.trace.output(self.now, place, &output);
+            self.perform(place, output);
+        }
+        self.outputs = outputs;
+        let at = ProcessRef { place, incarnation };
+        if self.runs(at) {
+            self.write_log(place);
+            self.observe(place);
+            self.arm(place);
+        }
+    }
+
+    fn perform(&mut self, place: usize, output: Output) {
+        match output {
+            Output::Reply { id, result } => self.replied(place, id, result),
+            Output::StreamItem { id, item, bytes } => self.streamed(place, id, item, bytes),
+            Output::StreamEnd { id, result } => self.stream_ended(place, id, result),
+            Output::Send { to, message } => {
+                if self.options.observe
+                    && let Some(seen) = self.seen(place)
+                {
+                    self.observer.sent(seen, to, &message);
+                }
+                self.send(place, to, message);
+            }
+            Output::Log(staged) => self.hosts[place].device.stage(staged),
+            Output::Peers(change) => self.peers_changed(place, change),
+            Output::DialAnswer { id, result } => self.dial_decided(place, id, result),
+            Output::PeerCall { id, url, call, timeout } => {
+                self.call(place, id, &url, call, timeout);
+            }
+            Output::PeerAnswer { id, result } => self.call_served(place, id, result),
+            Output::Work(work) => {
+                let (low, high) = self.options.work;
+                let takes = self.work.duration(low, high).as_nanos() as u64;
+                let at = self.hosts[place].process_ref(place).expect("it was stepped");
+                let done = Box::new(Input::WorkDone(work.run()));
+                self.queue.push(self.now + takes, Event::Tell(at, done));
+            }
+            Output::LogLine(line) => self.hosts[place].log(self.now, line),
+            Output::Ready => self.became_ready(place),
+            Output::Stop(stop) => self.stopped(place, stop),
+            Output::Note(note) => self.noted(place, &note),
+        }
+    }
+
+    /// Tells a member something at once, after what is happening now.
+    pub(super) fn tell(&mut self, at: ProcessRef, input: Input) {
+        self.queue.push(self.now, Event::Tell(at, Box::new(input)));
+    }
+
+    /// Lets the log's writer begin, if it can.
+    pub(super) fn write_log(&mut self, place: usize) {
+        let leaves = self.leaves(End::Member(place));
+        let host = &mut self.hosts[place];
+        let Some(at) = host.process_ref(place) else { return };
+        match host.device.begin(leaves) {
+            Ok(Some(done_at)) => self.queue.push(done_at, Event::LogDone(at)),
+            Ok(None) => {}
+            Err(error) => self.disk_failed(place, &error),
+        }
+    }
+
+    /// A log batch is durable: the member is told, write by write.
+    fn log_done(&mut self, at: ProcessRef) {
+        if !self.runs(at) {
+            return;
+        }
+        for durable in self.hosts[at.place].device.finish() {
+            if self.runs(at) {
+                self.step(at.place, Input::LogDurable(durable));
+            }
+        }
+        self.write_log(at.place);
+    }
+
+    /// A member's deadline may have come.
+    fn deadline(&mut self, place: usize, generation: u64) {
+        let host = &mut self.hosts[place];
+        let Some(process) = host.process.as_mut() else { return };
+        if process.armed.is_none_or(|(_, armed)| armed != generation) {
+            return;
+        }
+        process.armed = None;
+        let due = process.machine().and_then(|machine| machine.next_deadline());
+        if due.is_some_and(|due| due <= host.clocks.at(self.now).monotonic) {
+            self.step(place, Input::Deadline);
+        } else {
+            self.arm(place);
+        }
+    }
+
+    /// Schedules a member's deadline, unless an earlier look at it is scheduled already.
+    pub(super) fn arm(&mut self, place: usize) {
+        let host = &mut self.hosts[place];
+        let Some(process) = host.process.as_mut() else { return };
+        let Stage::Running(machine) = &process.stage else { return };
+        let Some(due) = machine.next_deadline() else { return };
+        let at = host.clocks.when(due, self.now);
+        if process.armed.is_some_and(|(armed, _)| armed <= at) {
+            return;
+        }
+        process.next_number += 1;
+        let generation = process.next_number | (u64::from(host.incarnation) << 40);
+        process.armed = Some((at, generation));
+        self.queue.push(at, Event::Deadline { place, generation });
+    }
+
+    /// When what an end sends now leaves it.
+    pub(super) fn leaves(&self, end: End) -> u64 {
+        match end {
+            End::Clients => self.now,
+            End::Member(place) => self.hosts[place].busy_until.max(self.now),
+        }
+    }
+
+    /// Whether this very process runs.
+    pub(super) fn runs(&self, at: ProcessRef) -> bool {
+        let host = &self.hosts[at.place];
+        host.process.is_some() && host.incarnation == at.incarnation
+    }
+
+    /// The process at a place where one runs.
+    pub(super) fn process(&mut self, place: usize) -> &mut Process {
+        self.hosts[place].process.as_mut().expect("a process runs there")
+    }
+
+    /// Peers that wait for an answer of a process that is gone are told.
+    pub(super) fn inbound_orphaned(&mut self, place: usize) {
+        let here = End::Member(place);
+        for inbound in std::mem::take(&mut self.process(place).inbound).into_values() {
+            let (to, packet) = match inbound {
+                Inbound::Dial { attempt, .. } => {
+                    let packet = Packet::DialAnswer { attempt, result: Dialed::Failed };
+                    (attempt.dialer.place, packet)
+                }
+                Inbound::Post { sender, number, .. } => {
+                    let packet = Packet::PostAnswer { sender, number, result: Err(None) };
+                    (sender.place, packet)
+                }
+                Inbound::Call { caller, id } => (caller.place, self.call_refused(caller, id)),
+            };
+            self.transmit(here, End::Member(to), 0, 0, packet);
+        }
+    }
+
+    fn learn_identity(&mut self, place: usize) {
+        let Some(process) = self.hosts[place].process.as_mut() else { return };
+        if process.identity.is_some() {
+            return;
+        }
+        let Some(identity) = process.machine().and_then(|machine| machine.identity()) else {
+            return;
+        };
+        process.identity = Some(identity);
+        (process.header.from, process.header.cluster) = identity;
+        self.observer.identified(place, identity.0);
+    }
+
+    fn seen(&self, place: usize) -> Option<Seen> {
+        let host = &self.hosts[place];
+        let identity = host.process.as_ref()?.identity?;
+        Some(Seen { at: self.now, member: place, incarnation: host.incarnation - 1, identity })
+    }
+
+    fn noted(&mut self, place: usize, note: &Note) {
+        if !self.options.observe {
+            return;
+        }
+        let Some(seen) = self.seen(place) else { return };
+        let process = self.hosts[place].process.as_ref().expect("it is seen");
+        if let Stage::Running(machine) = &process.stage {
+            self.observer.note(seen, note, &**machine);
+        }
+    }
+
+    fn observe(&mut self, place: usize) {
+        if !self.options.observe {
+            return;
+        }
+        let Some(seen) = self.seen(place) else { return };
+        let process = self.hosts[place].process.as_mut().expect("it is seen");
+        let Stage::Running(machine) = &process.stage else { return };
+        let view = machine.raft();
+        let is_same = |view: &detcd::member::RaftView| {
+            process.recorded.is_some_and(|before| {
+                detcd::member::RaftView { applied: before.applied, ..*view } == before
+            })
+        };
+        if let Some(view) = view.filter(|view| !is_same(view)) {
+            process.recorded = Some(view);
+            self.observer.raft(seen, view);
+        }
+    }
+
+    /// What was recorded, with the states of running members as they are now.
+    pub(super) fn seen_from_inside(&self) -> Internals {
+        let mut internals = self.observer.internals().clone();
+        internals.identities.resize(self.hosts.len(), 0);
+        for (place, host) in self.hosts.iter().enumerate() {
+            let machine = host.process.as_ref().and_then(|process| match &process.stage {
+                Stage::Running(machine) => Some(&**machine),
+                Stage::Booting(_) => None,
+            });
+            if let (Some(seen), Some(machine)) = (self.seen(place), machine) {
+                internals.samples.extend(Observer::sample(seen, machine));
+            }
+        }
+        internals
+    }
+
+    /// The trace hash with those of the disks.
+    pub(super) fn hash(&self) -> u64 {
+        let mut hasher = TraceHasher::default();
+        hasher.write_u64(self.now);
+        hasher.write_u64(self.trace.hash());
+        for host in &self.hosts {
+            hasher.write_u64(host.device.medium().trace_hash());
+        }
+        hasher.finish()
+    }
+
+    /// What is known of a member.
+    pub(super) fn status_of(&mut self, place: usize) -> MemberStatus {
+        let mut status = MemberStatus::default();
+        let host = &self.hosts[place];
+        status.exit = host.exit.clone();
+        let Some(process) = &host.process else { return status };
+        status.running = true;
+        status.ready = process.is_ready;
+        let Stage::Running(machine) = &process.stage else { return status };
+        status.revision = machine.revision();
+        if let Some(view) = machine.raft() {
+            status.term = view.term;
+            status.applied = view.applied;
+            status.leader = self.place_of(process, view.leader);
+        }
+        status
+    }
+
+    /// The place of a member of a process's own cluster.
+    fn place_of(&self, process: &Process, id: detcd::member::id::MemberId) -> Option<usize> {
+        let (_, cluster) = process.identity?;
+        self.hosts.iter().position(|host| {
+            host.process.as_ref().is_some_and(|other| other.identity == Some((id, cluster)))
+        })
+    }
+}
+
+/// The host whose processor must take an event.
+fn taker(event: &Event) -> Option<usize> {
+    match event {
+        Event::Arrives { to: End::Member(place), .. } | Event::Deadline { place, .. } => {
+            Some(*place)
+        }
+        Event::LogDone(at) | Event::Tell(at, _) | Event::StreamBroke { at, .. } => Some(at.place),
+        Event::Connect { from, .. } | Event::GiveUp { from, .. } => Some(from.place),
+        Event::Arrives { to: End::Clients, .. }
+        | Event::Boot(_)
+        | Event::Silence { .. }
+        | Event::Free { .. }
+        | Event::ClientTimeouts
+        | Event::Drain(_)
+        | Event::Progress(_) => None,
+    }
+}
+
+/// Whether an input is nobody's request, so that its step must keep to the budget. Applying what
+/// clients wrote is theirs.
+fn is_background(input: &Input) -> bool {
+    !matches!(
+        input,
+        Input::Request { .. }
+            | Input::StreamMessage { .. }
+            | Input::Raft { .. }
+            | Input::LogDurable(_)
+    )
+}

@@ -1,0 +1,286 @@
+//! The loop world: members, disks, links and clients on one virtual clock, in one thread.
+//!
+//! Everything that happens is an event in one queue; virtual time moves only there. Members are
+//! stepped one at a time; what they put out becomes further events. A run is a function of the
+//! options, the seed, and the calls made on the world.
+//!
+//! What this world cannot see: threads and how they interleave within a process; HTTP/2 and its
+//! flow control, keep-alives and cancellation races; encodings, unless `codec` is on; acknowledgements
+//! of TCP, so that a link cut one way still carries the other way's traffic on connections that
+//! stand; name resolution, TLS, and files other than the log. `README.md` beside this file says more.
+
+mod calls;
+mod client;
+mod clock;
+mod connection;
+mod device;
+mod exchange;
+mod faults;
+mod host;
+mod kernel;
+mod machine;
+mod medium;
+mod network;
+mod observer;
+mod packet;
+mod panic;
+mod process;
+mod queue;
+mod sending;
+mod trace;
+mod transport;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use detcd::config::Config;
+use detcd::member::io::Outputs;
+use detcd::storage::wal::WalSettings;
+use detsim_reports::record::{Call, ClientId, Internals, MemberName, OpId, Time};
+use rand_chacha::ChaCha8Rng;
+
+use self::client::Clients;
+use self::connection::Connections;
+use self::device::Device;
+use self::host::Host;
+use self::network::Network;
+use self::observer::Observer;
+use self::packet::Event;
+use self::queue::Queue;
+use self::trace::Trace;
+use super::{
+    ClockFault, DiskFault, Exit, Launch, LinkQuality, MemberStatus, NetworkFault, World,
+    WorldError, WorldEvent,
+};
+use crate::seed::Streams;
+
+pub use self::faults::near;
+pub use self::machine::{Beginning, Contents, Machine, Program};
+pub use self::medium::Medium;
+pub use self::trace::first_difference;
+
+/// Reads flags into settings, or says how the process ends instead.
+pub type ParseFlags = fn(&[(String, String)]) -> Result<Config, Exit>;
+
+/// What a run in this world depends on, beside what is asked of the world later.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The seed.
+    pub seed: u64,
+    /// Links between members.
+    pub peers: LinkQuality,
+    /// Links between clients and members.
+    pub clients: LinkQuality,
+    /// Pass every raft message through its encoding.
+    pub codec: bool,
+    /// Virtual processor time of a step; 0 for none.
+    pub step_ns: u64,
+    /// Bounds of the time that work on a view takes.
+    pub work: (Duration, Duration),
+    /// Record what is seen from inside.
+    pub observe: bool,
+    /// How logs are laid out.
+    pub wal: WalSettings,
+    /// Reads flags.
+    pub parse: ParseFlags,
+}
+
+impl Options {
+    fn streams(&self) -> Streams {
+        Streams::new(self.seed)
+    }
+}
+
+/// Makes the disk of a host: by its name, and the seed's streams.
+pub type MakeDisk = fn(&Streams, &MemberName) -> Rc<dyn Medium>;
+
+/// A simulated world.
+#[derive(Debug)]
+pub struct LoopWorld {
+    options: Options,
+    program: Rc<dyn Program>,
+    make_disk: MakeDisk,
+    now: u64,
+    queue: Queue<Event>,
+    names: Vec<MemberName>,
+    hosts: Vec<Host>,
+    network: Network,
+    connections: Connections,
+    clients: Clients,
+    /// What nobody was told of yet.
+    happened: VecDeque<WorldEvent>,
+    observer: Observer,
+    trace: Trace,
+    /// Draws of timing that belong to no link.
+    timing: ChaCha8Rng,
+    /// Draws of how long work takes.
+    work: ChaCha8Rng,
+    outputs: Outputs,
+    steps: u64,
+}
+
+impl LoopWorld {
+    /// A world without members, at time zero.
+    pub fn with_program(
+        options: Options,
+        program: Rc<dyn Program>,
+        make_disk: MakeDisk,
+    ) -> LoopWorld {
+        let streams = options.streams();
+        LoopWorld {
+            network: Network::new(streams, options.peers.clone(), options.clients.clone()),
+            timing: streams.stream("network/timing"),
+            work: streams.stream("scheduler/work"),
+            options,
+            program,
+            make_disk,
+            now: 0,
+            queue: Queue::default(),
+            names: Vec::new(),
+            hosts: Vec::new(),
+            connections: Connections::default(),
+            clients: Clients::default(),
+            happened: VecDeque::new(),
+            observer: Observer::default(),
+            trace: Trace::default(),
+            outputs: Outputs::new(),
+            steps: 0,
+        }
+    }
+
+    /// How many inputs members took, and how many events were scheduled.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.steps, self.queue.scheduled())
+    }
+
+    /// The log lines of a member's last process, with their times.
+    pub fn lines(&self, place: usize) -> impl Iterator<Item = (Time, String)> {
+        self.hosts[place].lines.iter().map(|(at, line)| {
+            let fields: Vec<String> =
+                line.fields.iter().map(|(name, value)| format!(" {name}={value:?}")).collect();
+            (Time(*at), format!("{:?} {}{}", line.level, line.message, fields.concat()))
+        })
+    }
+}
+
+impl World for LoopWorld {
+    fn name(&self) -> &'static str {
+        "loop"
+    }
+
+    fn now(&self) -> Time {
+        Time(self.now)
+    }
+
+    fn members(&self) -> &[MemberName] {
+        &self.names
+    }
+
+    fn add_member(&mut self, name: &MemberName) -> Result<usize, WorldError> {
+        if self.names.contains(name) {
+            return Err(WorldError::Harness(format!("there is a member {} already", name.0)));
+        }
+        let disk = (self.make_disk)(&self.options.streams(), name);
+        self.hosts.push(Host::new(name.clone(), Device::new(disk, self.options.wal)));
+        self.names.push(name.clone());
+        self.network.add_member();
+        Ok(self.names.len() - 1)
+    }
+
+    fn start(&mut self, member: usize, launch: &Launch) -> Result<(), WorldError> {
+        self.check_place(member)?;
+        self.start_process(member, launch)
+    }
+
+    fn kill(&mut self, member: usize) -> Result<(), WorldError> {
+        self.check_place(member)?;
+        self.kill_process(member)
+    }
+
+    fn power_loss(&mut self, members: &[usize]) -> Result<(), WorldError> {
+        for &member in members {
+            self.check_place(member)?;
+        }
+        for &member in members {
+            self.cut_power(member);
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self, member: usize) -> Result<(), WorldError> {
+        self.check_place(member)?;
+        self.stop_process(member)
+    }
+
+    fn pause(&mut self, member: usize) -> Result<(), WorldError> {
+        self.check_place(member)?;
+        self.pause_process(member)
+    }
+
+    fn resume(&mut self, member: usize) -> Result<(), WorldError> {
+        self.check_place(member)?;
+        self.resume_process(member)
+    }
+
+    fn network(&mut self, fault: &NetworkFault) -> Result<(), WorldError> {
+        self.network_fault(fault)
+    }
+
+    fn disk(&mut self, member: usize, fault: &DiskFault) -> Result<(), WorldError> {
+        self.disk_fault(member, fault)
+    }
+
+    fn clock(&mut self, member: usize, fault: ClockFault) -> Result<(), WorldError> {
+        self.clock_fault(member, fault)
+    }
+
+    fn status(&mut self, member: usize) -> MemberStatus {
+        self.status_of(member)
+    }
+
+    fn log_contains(&mut self, member: usize, text: &str) -> bool {
+        self.hosts[member].lines.iter().any(|(_, line)| {
+            line.message.contains(text) || line.fields.iter().any(|(_, value)| value.contains(text))
+        })
+    }
+
+    fn invoke(
+        &mut self,
+        op: OpId,
+        _client: ClientId,
+        member: usize,
+        call: &Call,
+        timeout: Duration,
+    ) {
+        let deadline = Time(self.now).after(timeout).0;
+        self.invoke_call(op, member, call, deadline);
+    }
+
+    fn close(&mut self, op: OpId) {
+        self.close_watch(op);
+    }
+
+    fn advance(&mut self, until: Time) -> WorldEvent {
+        self.run_until(until.0)
+    }
+
+    fn trace_hash(&self) -> Option<u64> {
+        Some(self.hash())
+    }
+
+    fn keep_trace(&mut self) {
+        self.trace.keep_lines();
+    }
+
+    fn trace(&self) -> &[String] {
+        self.trace.lines()
+    }
+
+    fn internals(&self) -> Internals {
+        self.seen_from_inside()
+    }
+}

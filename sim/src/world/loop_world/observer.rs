@@ -1,0 +1,154 @@
+//! What is seen of members from inside: committed entries with the operations they are owed to,
+//! every application, raft states and votes.
+//!
+//! Recording costs a comparison per step where nothing changed.
+
+use std::collections::BTreeMap;
+
+use detcd::member::RaftView;
+use detcd::member::id::{ClusterId, MemberId, RequestId};
+use detcd::member::io::{Note, RaftMessage, Role};
+use detcd::proto::raftpb::MessageType;
+use detcd::storage::log::EntryKind;
+use detsim_reports::record::{
+    Applied, Committed, Internals, OpId, RaftRole, RaftState, Sample, Time, VoteSent,
+};
+
+use super::machine::Machine;
+use crate::world::convert::{decode_conf_change, decode_normal};
+
+/// Who is seen, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// When.
+    pub at: u64,
+    /// The member's place.
+    pub member: usize,
+    /// How many times its process was started before.
+    pub incarnation: u32,
+    /// Who it is.
+    pub identity: (MemberId, ClusterId),
+}
+
+/// Records what is seen.
+#[derive(Debug, Default)]
+pub struct Observer {
+    internals: Internals,
+    /// Entries that requests were proposed as, until the entry is committed.
+    proposed: BTreeMap<(ClusterId, u64), OpId>,
+    /// The last index recorded as committed, by cluster.
+    committed: BTreeMap<ClusterId, u64>,
+}
+
+impl Observer {
+    /// What was recorded so far.
+    pub fn internals(&self) -> &Internals {
+        &self.internals
+    }
+
+    /// A member told what it did.
+    pub fn note(&mut self, seen: Seen, note: &Note, machine: &dyn Machine) {
+        match note {
+            Note::Proposed { request: RequestId(op), entry_id } => {
+                self.proposed.insert((seen.identity.1, *entry_id), OpId(*op as u32));
+            }
+            Note::Applied { index, term, revision, digest } => {
+                self.internals.applied.push(Applied {
+                    at: Time(seen.at),
+                    cluster: seen.identity.1.0,
+                    member: seen.member,
+                    incarnation: seen.incarnation,
+                    index: *index,
+                    term: *term,
+                    revision: *revision,
+                    digest: *digest,
+                });
+                self.commit(seen, *index, machine);
+            }
+            Note::Role { .. } => {}
+        }
+    }
+
+    /// Records the entries up to `index` that no member applied before.
+    fn commit(&mut self, seen: Seen, index: u64, machine: &dyn Machine) {
+        let cluster = seen.identity.1;
+        let last = self.committed.entry(cluster).or_insert(0);
+        while *last < index {
+            let Some(entry) = machine.entry(*last + 1) else { return };
+            *last += 1;
+            let decoded = match entry.kind {
+                EntryKind::Normal => decode_normal(&entry.data),
+                EntryKind::ConfChange => decode_conf_change(&entry.data),
+            };
+            let op = self.proposed.remove(&(cluster, decoded.id)).filter(|_| decoded.id != 0);
+            self.internals.committed.push(Committed {
+                at: Time(seen.at),
+                cluster: cluster.0,
+                index: entry.index,
+                term: entry.term,
+                command: decoded.command,
+                op,
+            });
+        }
+    }
+
+    /// A raft message leaves a member: votes are remembered.
+    pub fn sent(&mut self, seen: Seen, to: MemberId, message: &RaftMessage) {
+        let candidate = match message.kind() {
+            MessageType::MsgVote => seen.identity.0,
+            MessageType::MsgVoteResp if !message.is_reject() => to,
+            _ => return,
+        };
+        self.internals.votes.push(VoteSent {
+            at: Time(seen.at),
+            cluster: seen.identity.1.0,
+            member: seen.member,
+            identity: seen.identity.0.0,
+            term: message.term(),
+            candidate: candidate.0,
+        });
+    }
+
+    /// A member's raft state is another than before.
+    pub fn raft(&mut self, seen: Seen, view: RaftView) {
+        self.internals.raft.push(RaftState {
+            at: Time(seen.at),
+            cluster: seen.identity.1.0,
+            member: seen.member,
+            identity: seen.identity.0.0,
+            incarnation: seen.incarnation,
+            term: view.term,
+            vote: view.vote,
+            role: match view.role {
+                Role::Follower => RaftRole::Follower,
+                Role::PreCandidate => RaftRole::PreCandidate,
+                Role::Candidate => RaftRole::Candidate,
+                Role::Leader => RaftRole::Leader,
+            },
+            leader: view.leader.0,
+            commit: view.commit,
+            last_index: view.last_index,
+        });
+    }
+
+    /// A member's identity became known.
+    pub fn identified(&mut self, place: usize, identity: MemberId) {
+        let identities = &mut self.internals.identities;
+        identities.resize(identities.len().max(place + 1), 0);
+        identities[place] = identity.0;
+    }
+
+    /// A member's state in full.
+    pub fn sample(seen: Seen, machine: &dyn Machine) -> Option<Sample> {
+        let contents = machine.contents()?;
+        Some(Sample {
+            cluster: seen.identity.1.0,
+            member: seen.member,
+            index: machine.raft()?.applied,
+            revision: contents.revision,
+            compact_revision: contents.compact_revision,
+            keys: contents.keys,
+            leases: contents.leases,
+        })
+    }
+}

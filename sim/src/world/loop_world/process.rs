@@ -1,0 +1,253 @@
+//! The life of a process: it starts, reads its disk, runs, and ends in one of several ways.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use detcd::config::Config;
+use detcd::member::io::{Input, Level, LogLine, Stop};
+use detcd::storage::wal::WalError;
+use rand_chacha::rand_core::RngCore;
+
+use super::LoopWorld;
+use super::host::{Process, Stage};
+use super::machine::Beginning;
+use super::packet::{Event, Packet, ProcessRef};
+use super::panic;
+use crate::world::{Exit, Launch, WorldError, WorldEvent};
+
+/// The exit code of a process that was killed.
+const KILLED: i32 = 137;
+
+/// The exit code of a process that ended because it was asked to.
+const TERMINATED: i32 = 143;
+
+/// The exit code of a program of ours that panicked.
+const PANICKED: i32 = 101;
+
+/// How a process comes to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Ending {
+    /// By itself.
+    Exits(Exit),
+    /// By a signal that it cannot catch.
+    Killed,
+    /// With its machine.
+    PowerLost,
+}
+
+impl LoopWorld {
+    /// Starts a process.
+    pub(super) fn start_process(
+        &mut self,
+        place: usize,
+        launch: &Launch,
+    ) -> Result<(), WorldError> {
+        let host = &mut self.hosts[place];
+        if host.process.is_some() {
+            return Err(WorldError::Harness(format!("{} runs already", host.name.0)));
+        }
+        self.trace.fact(self.now, ("start", place, &launch.flags, launch.wipe));
+        host.incarnation += 1;
+        host.exit = None;
+        host.lines.clear();
+        host.is_powered = true;
+        host.is_paused = false;
+        host.busy_until = self.now;
+        host.waiting.clear();
+        if launch.wipe {
+            host.device.medium().wipe();
+        }
+        let config = match (self.options.parse)(&launch.flags) {
+            Ok(config) => config,
+            Err(exit) => {
+                self.exited_at_start(place, exit);
+                return Ok(());
+            }
+        };
+        self.boot(place, config);
+        Ok(())
+    }
+
+    /// The settings are read: takes its addresses and reads its disk.
+    fn boot(&mut self, place: usize, config: Config) {
+        let hosts = &self.hosts;
+        let runs = |other: usize| hosts[other].process.is_some();
+        let is_wildcard = |url: &String| url.contains("//0.0.0.0:") || url.contains("//[::]:");
+        let urls = if config.listen_peer_urls.iter().any(is_wildcard) {
+            &config.initial_advertise_peer_urls
+        } else {
+            &config.listen_peer_urls
+        };
+        if let Err(address) = self.network.listen(place, urls, runs) {
+            let reason = format!("listen tcp {address}: bind: address already in use");
+            return self.exited_at_start(place, Exit { code: 1, reason });
+        }
+        let dir = if config.wal_dir.is_empty() {
+            format!("{}/member/wal", config.data_dir)
+        } else {
+            config.wal_dir.clone()
+        };
+        let dir = dir.trim_start_matches(['/', '.']).to_owned();
+        let host = &mut self.hosts[place];
+        let opened = match host.device.open(self.now, &dir) {
+            Ok(opened) => opened,
+            Err(error) => return self.disk_failed(place, &error),
+        };
+        for note in opened.notes {
+            host.log(self.now, LogLine::new(Level::Warn, note));
+        }
+        host.process = Some(Process::booting(config, opened.log));
+        let at = host.process_ref(place).expect("it was just started");
+        self.queue.push(opened.done_at, Event::Boot(at));
+    }
+
+    /// The disk is read: the member begins.
+    pub(super) fn booted(&mut self, at: ProcessRef) {
+        let host = &mut self.hosts[at.place];
+        let Some(process) = host.process.as_mut().filter(|_| host.incarnation == at.incarnation)
+        else {
+            return;
+        };
+        let Stage::Booting(boot) = &mut process.stage else { return };
+        let (config, log) = std::mem::take(&mut **boot);
+        let name = format!("member/{}/{}", host.name.0, host.incarnation);
+        let mut entropy = [0; 32];
+        self.options.streams().stream(&name).fill_bytes(&mut entropy);
+        let beginning = Beginning { config, entropy, log, now: host.clocks.at(self.now) };
+        let (program, outputs) = (&self.program, &mut self.outputs);
+        panic::expect_any();
+        match catch_unwind(AssertUnwindSafe(|| program.start(beginning, outputs))) {
+            Ok(machine) => process.stage = Stage::Running(machine),
+            Err(payload) => return self.panicked(at.place, panic::describe(payload)),
+        }
+        self.after_step(at.place);
+        self.let_free(at.place);
+    }
+
+    /// A member panicked, or broke a rule that it must never break.
+    pub(super) fn panicked(&mut self, place: usize, reason: String) {
+        self.outputs.drain().for_each(drop);
+        self.outputs.take_spent();
+        self.end(place, Ending::Exits(Exit { code: PANICKED, reason }));
+    }
+
+    /// The member is at its end by itself.
+    pub(super) fn stopped(&mut self, place: usize, stop: Stop) {
+        let is_asked = self.process(place).is_stopping;
+        let code = if is_asked && stop.exit_code == 0 { TERMINATED } else { stop.exit_code.into() };
+        self.end(place, Ending::Exits(Exit { code, reason: stop.reason }));
+    }
+
+    /// The disk failed under the process, which dies of it as etcd does.
+    pub(super) fn disk_failed(&mut self, place: usize, error: &WalError) {
+        let reason = error.to_string();
+        let line = LogLine::new(Level::Fatal, error.fatal_message()).with("error", &reason);
+        self.hosts[place].log(self.now, line);
+        let exit = Exit { code: 1, reason };
+        if self.hosts[place].process.is_some() {
+            self.end(place, Ending::Exits(exit));
+        } else {
+            self.exited_at_start(place, exit);
+        }
+    }
+
+    /// A process ended before there was anything of it but its log lines.
+    fn exited_at_start(&mut self, place: usize, exit: Exit) {
+        self.hosts[place].device.abandon();
+        self.record_exit(place, exit);
+    }
+
+    fn record_exit(&mut self, place: usize, exit: Exit) {
+        self.trace.fact(self.now, ("exit", place, exit.code, &exit.reason));
+        self.hosts[place].exit = Some(exit.clone());
+        self.happened.push_back(WorldEvent::Exited { member: place, exit });
+    }
+
+    /// Asks a process to stop. Before it serves clients it has no handler for the signal.
+    pub(super) fn stop_process(&mut self, place: usize) -> Result<(), WorldError> {
+        self.check_runs(place)?;
+        self.trace.fact(self.now, ("stop", place));
+        let host = &mut self.hosts[place];
+        let at = host.process_ref(place).expect("it runs");
+        let process = host.process.as_mut().expect("it runs");
+        if process.is_ready {
+            process.is_stopping = true;
+            self.tell(at, Input::Shutdown);
+        } else {
+            let reason = "signal: terminated".to_owned();
+            self.end(place, Ending::Exits(Exit { code: TERMINATED, reason }));
+        }
+        Ok(())
+    }
+
+    /// Kills a process.
+    pub(super) fn kill_process(&mut self, place: usize) -> Result<(), WorldError> {
+        self.check_runs(place)?;
+        self.trace.fact(self.now, ("kill", place));
+        self.end(place, Ending::Killed);
+        Ok(())
+    }
+
+    /// Cuts the power of a machine.
+    pub(super) fn cut_power(&mut self, place: usize) {
+        self.trace.fact(self.now, ("power loss", place));
+        self.hosts[place].is_powered = false;
+        self.end(place, Ending::PowerLost);
+    }
+
+    /// Fails unless a process runs there.
+    pub(super) fn check_runs(&self, place: usize) -> Result<(), WorldError> {
+        let host = &self.hosts[place];
+        match host.process {
+            Some(_) => Ok(()),
+            None => Err(WorldError::Harness(format!("{} does not run", host.name.0))),
+        }
+    }
+
+    /// A process ends.
+    fn end(&mut self, place: usize, ending: Ending) {
+        let has_power = ending != Ending::PowerLost;
+        let gone = self.hosts[place].process_ref(place);
+        let not_taken = self.not_taken(place);
+        if let Some(gone) = gone {
+            self.streams_orphaned(gone, has_power);
+            if has_power {
+                self.inbound_orphaned(place);
+            }
+        }
+        let host = &mut self.hosts[place];
+        host.process = None;
+        host.is_paused = false;
+        host.device.abandon();
+        match &ending {
+            Ending::PowerLost => host.device.medium().power_loss(self.now),
+            Ending::Exits(_) | Ending::Killed => host.device.medium().kill(self.now),
+        }
+        if has_power {
+            self.clients_orphaned(place, not_taken);
+        }
+        match ending {
+            Ending::Exits(exit) => self.record_exit(place, exit),
+            Ending::Killed => {
+                let reason = "signal: killed".to_owned();
+                self.hosts[place].exit = Some(Exit { code: KILLED, reason });
+            }
+            Ending::PowerLost => {
+                let reason = "power loss".to_owned();
+                self.hosts[place].exit = Some(Exit { code: KILLED, reason });
+            }
+        }
+    }
+
+    /// Client requests that reached the host and not the member.
+    fn not_taken(&mut self, place: usize) -> Vec<Packet> {
+        let host = &mut self.hosts[place];
+        let early = host.process.as_mut().map(|process| std::mem::take(&mut process.early));
+        let early = early.unwrap_or_default().into_iter();
+        let waiting = std::mem::take(&mut host.waiting).into_iter();
+        let waiting = waiting.filter_map(|event| match event {
+            Event::Arrives { packet: packet @ Packet::Request(..), .. } => Some(packet),
+            _ => None,
+        });
+        early.map(|(op, shape)| Packet::Request(op, shape)).chain(waiting).collect()
+    }
+}

@@ -1,0 +1,6 @@
+//! The world with scripts in the members' place: streams, cuts, processes, clients, determinism.
+
+mod links;
+mod processes;
+mod requests;
+mod script;

@@ -2,16 +2,19 @@
 //! then go together.
 //!
 //! A batch runs on the disk at once, in code, and takes its own virtual time: the receipt exists
-//! from then on, and the member is told when the disk says that it would be done. A power loss in
-//! between drops what comes after it.
+//! from then on, and the member is told when the disk says that it is done. A kill or power loss in
+//! between undoes what ends after it.
 
 use std::rc::Rc;
 
-use detcd::storage::disk::Disk;
 use detcd::storage::log::{LogDurable, LogImage, Staged};
 use detcd::storage::wal::{LogWriter, WalError, WalSettings};
+use detsim_reports::record::MemberName;
+use rand_chacha::rand_core::RngCore;
 
-use super::medium::Medium;
+use crate::disk::{DiskTimes, Fault, OperationTime, VirtualDisk};
+use crate::seed::Streams;
+use crate::world::DiskFault;
 
 /// A log that was read.
 #[derive(Debug)]
@@ -20,42 +23,76 @@ pub struct Opened {
     pub log: Option<LogImage>,
     /// What there is to say about it.
     pub notes: Vec<String>,
-    /// When the disk has done it.
-    pub done_at: u64,
 }
 
 /// A disk with a log writer.
 #[derive(Debug)]
 pub struct Device {
-    medium: Rc<dyn Medium>,
+    disk: VirtualDisk,
     settings: WalSettings,
+    times: DiskTimes,
+    /// Where the log is, or was when it was last opened.
+    dir: String,
     writer: Option<LogWriter>,
     /// What waits for the device.
     staged: Vec<Staged>,
     /// What the device does now.
     running: Vec<LogDurable>,
-    is_busy: bool,
+    /// When that is done; `None` when it does nothing.
+    done_at: Option<u64>,
+    /// The hash of what was on disks that were wiped.
+    past: u64,
+    stream: rand_chacha::ChaCha8Rng,
 }
 
 impl Device {
     /// An empty disk.
-    pub fn new(medium: Rc<dyn Medium>, settings: WalSettings) -> Device {
-        let (staged, running) = (Vec::new(), Vec::new());
-        Device { medium, settings, writer: None, staged, running, is_busy: false }
+    pub fn new(
+        streams: &Streams,
+        name: &MemberName,
+        times: DiskTimes,
+        settings: WalSettings,
+    ) -> Device {
+        let mut stream = streams.stream(&format!("disk/{}", name.0));
+        Device {
+            disk: VirtualDisk::new(times, next_stream(&mut stream)),
+            settings,
+            times,
+            dir: String::new(),
+            writer: None,
+            staged: Vec::new(),
+            running: Vec::new(),
+            done_at: None,
+            past: 0,
+            stream,
+        }
     }
 
-    /// The disk.
-    pub fn medium(&self) -> &dyn Medium {
-        &*self.medium
+    /// Replaces the disk by an empty one.
+    pub fn wipe(&mut self) {
+        self.past = self.past.rotate_left(1) ^ self.disk.trace_hash();
+        self.disk = VirtualDisk::new(self.times, next_stream(&mut self.stream));
     }
 
-    /// Reads the log in `dir`, if there is one.
+    /// Whether nothing on it comes to an end.
+    pub fn is_hung(&self) -> bool {
+        self.disk.is_hung()
+    }
+
+    /// Hash of every operation with its content and time.
+    pub fn trace_hash(&self) -> u64 {
+        self.past ^ self.disk.trace_hash()
+    }
+
+    /// Reads the log in `dir`, if there is one. It is read at `done_at`.
     pub fn open(&mut self, now: u64, dir: &str) -> Result<Opened, WalError> {
-        self.medium.begin(now);
-        let disk: Rc<dyn Disk> = Rc::clone(&self.medium).as_disk();
+        self.disk.begin(now);
+        dir.clone_into(&mut self.dir);
+        let disk = Rc::new(self.disk.mount());
         let (writer, log, notes) = LogWriter::open(disk, dir, self.settings)?;
         self.writer = Some(writer);
-        Ok(Opened { log, notes, done_at: self.medium.completion().max(now) })
+        self.done_at = Some(self.disk.completion().max(now));
+        Ok(Opened { log, notes })
     }
 
     /// Takes a write.
@@ -63,34 +100,85 @@ impl Device {
         self.staged.push(staged);
     }
 
+    /// When what the device does now is done.
+    pub fn done_at(&self) -> Option<u64> {
+        self.done_at
+    }
+
     /// Begins a batch of everything staged, unless the device is busy, hangs or has nothing to do.
-    /// Returns when it will be done.
-    pub fn begin(&mut self, now: u64) -> Result<Option<u64>, WalError> {
-        if self.is_busy || self.staged.is_empty() || self.medium.is_hung() {
-            return Ok(None);
+    /// Says whether it began one.
+    pub fn begin(&mut self, now: u64) -> Result<bool, WalError> {
+        if self.done_at.is_some() || self.staged.is_empty() || self.is_hung() {
+            return Ok(false);
         }
         let writer = self.writer.as_mut().expect("a process opens its log before it writes");
-        self.medium.begin(now);
+        self.disk.begin(now);
         for staged in &self.staged {
             writer.append(staged.number(), staged.write())?;
         }
         let receipt = writer.commit()?;
         self.running.extend(self.staged.drain(..).map(|staged| staged.release(receipt)));
-        self.is_busy = true;
-        Ok(Some(self.medium.completion().max(now)))
+        self.done_at = Some(self.disk.completion().max(now));
+        Ok(true)
     }
 
-    /// The batch is done.
-    pub fn finish(&mut self) -> Vec<LogDurable> {
-        self.is_busy = false;
-        std::mem::take(&mut self.running)
+    /// What the device did, if it is done with it. Nothing is done while it hangs.
+    pub fn finish(&mut self, now: u64) -> Option<Vec<LogDurable>> {
+        if self.is_hung() || self.done_at.is_none_or(|done_at| done_at > now) {
+            return None;
+        }
+        self.done_at = None;
+        Some(std::mem::take(&mut self.running))
     }
 
-    /// The process is gone: its handles and what it had not written are, too.
-    pub fn abandon(&mut self) {
+    /// Breaks something, or mends it.
+    pub fn fault(&mut self, now: u64, fault: &DiskFault) {
+        match fault {
+            DiskFault::SyncLatency(latency) => {
+                let time = OperationTime::constant(latency.as_nanos() as u64);
+                self.disk.inject(Fault::SyncTime(time));
+            }
+            DiskFault::Hang => self.disk.hang(now),
+            DiskFault::SyncError => self.disk.inject(Fault::SyncError),
+            DiskFault::WriteError => self.disk.inject(Fault::WriteError),
+            DiskFault::Full => self.disk.inject(Fault::Full),
+            DiskFault::TearLogTail => {
+                self.disk.tear_log_tail(&self.dir);
+            }
+            DiskFault::CorruptLogMiddle => {
+                self.disk.corrupt_log_middle(&self.dir);
+            }
+            DiskFault::Recover => {
+                let later = self.disk.recover(now);
+                self.done_at = self.done_at.map(|done_at| (done_at + later).max(now));
+            }
+        }
+    }
+
+    /// The process is killed: its handles and what it had not handed over are gone.
+    pub fn kill(&mut self, now: u64) {
+        self.disk.kill(now);
+        self.abandon();
+    }
+
+    /// The power goes.
+    pub fn power_loss(&mut self, now: u64) {
+        self.disk.power_loss(now);
+        self.abandon();
+    }
+
+    fn abandon(&mut self) {
         self.writer = None;
         self.staged.clear();
         self.running.clear();
-        self.is_busy = false;
+        self.done_at = None;
     }
+}
+
+/// A stream for the next disk of a host.
+fn next_stream(stream: &mut rand_chacha::ChaCha8Rng) -> rand_chacha::ChaCha8Rng {
+    use rand_chacha::rand_core::SeedableRng;
+    let mut key = [0; 32];
+    stream.fill_bytes(&mut key);
+    rand_chacha::ChaCha8Rng::from_seed(key)
 }

@@ -53,8 +53,14 @@ impl LoopWorld {
     pub(super) fn disk_fault(&mut self, place: usize, fault: &DiskFault) -> Result<(), WorldError> {
         self.check_place(place)?;
         self.trace.fact(self.now, ("disk", place, format!("{fault:?}")));
-        self.hosts[place].device.medium().fault(self.now, fault);
-        self.write_log(place);
+        self.hosts[place].device.fault(self.now, fault);
+        if *fault == DiskFault::Recover
+            && let Some(at) = self.hosts[place].process_ref(place)
+        {
+            self.disk_busy(place, at);
+            self.read_disk(place);
+            self.write_log(place);
+        }
         Ok(())
     }
 
@@ -99,6 +105,10 @@ impl LoopWorld {
             .map(|to| network.is_open(End::Member(place), End::Member(to)))
             .collect();
         self.end_silence(|conn| conn.server.place == place && open[conn.dialer.place]);
+        if self.hosts[place].is_booting() {
+            let at = self.hosts[place].process_ref(place).expect("it runs");
+            self.disk_busy(place, at);
+        }
         self.let_free(place);
         Ok(())
     }

@@ -69,6 +69,11 @@ impl Host {
         }
     }
 
+    /// A process is there whose member has not begun.
+    pub fn is_booting(&self) -> bool {
+        self.process.as_ref().is_some_and(|it| !matches!(it.stage, Stage::Running(_)))
+    }
+
     /// Adds a log line.
     pub fn log(&mut self, time: u64, line: LogLine) {
         if self.lines.len() == LINES_MAX {
@@ -86,6 +91,8 @@ impl Host {
 
 /// Where the machine inside a process is.
 pub enum Stage {
+    /// The disk is to be read.
+    Starting(Box<Config>),
     /// The disk is being read.
     Booting(Box<(Config, Option<LogImage>)>),
     /// It takes inputs.
@@ -170,8 +177,8 @@ impl std::fmt::Debug for Process {
 }
 
 impl Process {
-    /// A process that reads its disk.
-    pub fn booting(config: Config, log: Option<LogImage>) -> Process {
+    /// A process that has read its flags.
+    pub fn starting(config: Config) -> Process {
         let header = PeerHeader {
             from: MemberId(0),
             to: None,
@@ -182,7 +189,7 @@ impl Process {
         };
         let election = Duration::from_millis(config.election_timeout_ms);
         Process {
-            stage: Stage::Booting(Box::new((config, log))),
+            stage: Stage::Starting(Box::new(config)),
             is_ready: false,
             is_stopping: false,
             dial_timeout: Duration::from_secs(1) + election,
@@ -208,7 +215,7 @@ impl Process {
     /// The machine, once it takes inputs.
     pub fn machine(&mut self) -> Option<&mut Box<dyn Machine>> {
         match &mut self.stage {
-            Stage::Booting(_) => None,
+            Stage::Starting(_) | Stage::Booting(_) => None,
             Stage::Running(machine) => Some(machine),
         }
     }

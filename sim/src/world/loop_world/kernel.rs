@@ -38,20 +38,23 @@ impl LoopWorld {
 
     /// An event happens, unless the host that must take it cannot now.
     fn dispatch(&mut self, event: Event) {
-        if let Some(place) = taker(&event) {
-            let host = &mut self.hosts[place];
-            let is_booting =
-                host.process.as_ref().is_some_and(|p| matches!(p.stage, Stage::Booting(_)));
-            let must_wait = host.is_paused || is_booting || host.busy_until > self.now;
-            if must_wait || !host.waiting.is_empty() {
-                host.waiting.push_back(event);
-                if !host.is_paused && !is_booting {
-                    self.let_free(place);
-                }
-                return;
+        let Some(place) = taker(&event) else { return self.happen(event) };
+        let host = &mut self.hosts[place];
+        if host.is_booting() {
+            match event {
+                // Looked for again when the process goes on.
+                Event::DiskDone(_) if host.is_paused => {}
+                Event::DiskDone(_) => self.happen(event),
+                event => host.waiting.push_back(event),
             }
+        } else if host.is_paused {
+            host.waiting.push_back(event);
+        } else if host.busy_until > self.now || !host.waiting.is_empty() {
+            host.waiting.push_back(event);
+            self.let_free(place);
+        } else {
+            self.happen(event);
         }
-        self.happen(event);
     }
 
     fn happen(&mut self, event: Event) {
@@ -61,8 +64,7 @@ impl LoopWorld {
             }
             Event::Arrives { to: End::Clients, packet, .. } => self.arrived_at_clients(packet),
             Event::Deadline { place, generation } => self.deadline(place, generation),
-            Event::Boot(at) => self.booted(at),
-            Event::LogDone(at) => self.log_done(at),
+            Event::DiskDone(at) => self.disk_done(at),
             Event::Tell(at, input) => {
                 if self.runs(at) {
                     self.step(at.place, *input);
@@ -99,13 +101,16 @@ impl LoopWorld {
         self.hosts[place].will_be_free = false;
         loop {
             let host = &mut self.hosts[place];
-            if host.is_paused || host.busy_until > self.now {
+            if host.is_paused || host.is_booting() {
+                return;
+            }
+            if host.busy_until > self.now {
                 break;
             }
             let Some(event) = host.waiting.pop_front() else { return };
             self.happen(event);
         }
-        if !self.hosts[place].waiting.is_empty() && !self.hosts[place].is_paused {
+        if !self.hosts[place].waiting.is_empty() {
             self.let_free(place);
         }
     }
@@ -203,18 +208,22 @@ impl LoopWorld {
         let host = &mut self.hosts[place];
         let Some(at) = host.process_ref(place) else { return };
         match host.device.begin(leaves) {
-            Ok(Some(done_at)) => self.queue.push(done_at, Event::LogDone(at)),
-            Ok(None) => {}
+            Ok(true) => self.disk_busy(place, at),
+            Ok(false) => {}
             Err(error) => self.disk_failed(place, &error),
         }
     }
 
-    /// A log batch is durable: the member is told, write by write.
-    fn log_done(&mut self, at: ProcessRef) {
+    /// The disk is done with what it did: the member begins, or is told of its writes one by one.
+    fn disk_done(&mut self, at: ProcessRef) {
         if !self.runs(at) {
             return;
         }
-        for durable in self.hosts[at.place].device.finish() {
+        let Some(durable) = self.hosts[at.place].device.finish(self.now) else { return };
+        if matches!(self.process(at.place).stage, Stage::Booting(_)) {
+            return self.booted(at);
+        }
+        for durable in durable {
             if self.runs(at) {
                 self.step(at.place, Input::LogDurable(durable));
             }
@@ -348,7 +357,7 @@ impl LoopWorld {
         for (place, host) in self.hosts.iter().enumerate() {
             let machine = host.process.as_ref().and_then(|process| match &process.stage {
                 Stage::Running(machine) => Some(&**machine),
-                Stage::Booting(_) => None,
+                Stage::Starting(_) | Stage::Booting(_) => None,
             });
             if let (Some(seen), Some(machine)) = (self.seen(place), machine) {
                 internals.samples.extend(Observer::sample(seen, machine));
@@ -363,7 +372,7 @@ impl LoopWorld {
         hasher.write_u64(self.now);
         hasher.write_u64(self.trace.hash());
         for host in &self.hosts {
-            hasher.write_u64(host.device.medium().trace_hash());
+            hasher.write_u64(host.device.trace_hash());
         }
         hasher.finish()
     }
@@ -401,10 +410,9 @@ fn taker(event: &Event) -> Option<usize> {
         Event::Arrives { to: End::Member(place), .. } | Event::Deadline { place, .. } => {
             Some(*place)
         }
-        Event::LogDone(at) | Event::Tell(at, _) | Event::StreamBroke { at, .. } => Some(at.place),
+        Event::DiskDone(at) | Event::Tell(at, _) | Event::StreamBroke { at, .. } => Some(at.place),
         Event::Connect { from, .. } | Event::GiveUp { from, .. } => Some(from.place),
         Event::Arrives { to: End::Clients, .. }
-        | Event::Boot(_)
         | Event::Silence { .. }
         | Event::Free { .. }
         | Event::ClientTimeouts

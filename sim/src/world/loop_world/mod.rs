@@ -19,7 +19,6 @@ mod faults;
 mod host;
 mod kernel;
 mod machine;
-mod medium;
 mod network;
 mod observer;
 mod packet;
@@ -56,11 +55,11 @@ use super::{
     ClockFault, DiskFault, Exit, Launch, LinkQuality, MemberStatus, NetworkFault, World,
     WorldError, WorldEvent,
 };
+use crate::disk::DiskTimes;
 use crate::seed::Streams;
 
 pub use self::faults::near;
 pub use self::machine::{Beginning, Contents, Machine, Program};
-pub use self::medium::Medium;
 pub use self::trace::first_difference;
 
 /// Reads flags into settings, or says how the process ends instead.
@@ -83,6 +82,8 @@ pub struct Options {
     pub work: (Duration, Duration),
     /// Record what is seen from inside.
     pub observe: bool,
+    /// How long disk operations take.
+    pub disk: DiskTimes,
     /// How logs are laid out.
     pub wal: WalSettings,
     /// Reads flags.
@@ -95,15 +96,11 @@ impl Options {
     }
 }
 
-/// Makes the disk of a host: by its name, and the seed's streams.
-pub type MakeDisk = fn(&Streams, &MemberName) -> Rc<dyn Medium>;
-
 /// A simulated world.
 #[derive(Debug)]
 pub struct LoopWorld {
     options: Options,
     program: Rc<dyn Program>,
-    make_disk: MakeDisk,
     now: u64,
     queue: Queue<Event>,
     names: Vec<MemberName>,
@@ -125,11 +122,7 @@ pub struct LoopWorld {
 
 impl LoopWorld {
     /// A world without members, at time zero.
-    pub fn with_program(
-        options: Options,
-        program: Rc<dyn Program>,
-        make_disk: MakeDisk,
-    ) -> LoopWorld {
+    pub fn with_program(options: Options, program: Rc<dyn Program>) -> LoopWorld {
         let streams = options.streams();
         LoopWorld {
             network: Network::new(streams, options.peers.clone(), options.clients.clone()),
@@ -137,7 +130,6 @@ impl LoopWorld {
             work: streams.stream("scheduler/work"),
             options,
             program,
-            make_disk,
             now: 0,
             queue: Queue::default(),
             names: Vec::new(),
@@ -184,8 +176,9 @@ impl World for LoopWorld {
         if self.names.contains(name) {
             return Err(WorldError::Harness(format!("there is a member {} already", name.0)));
         }
-        let disk = (self.make_disk)(&self.options.streams(), name);
-        self.hosts.push(Host::new(name.clone(), Device::new(disk, self.options.wal)));
+        let Options { disk, wal, .. } = self.options;
+        let device = Device::new(&self.options.streams(), name, disk, wal);
+        self.hosts.push(Host::new(name.clone(), device));
         self.names.push(name.clone());
         self.network.add_member();
         Ok(self.names.len() - 1)

@@ -207,10 +207,8 @@ pub enum Event {
         /// Which arming.
         generation: u64,
     },
-    /// A process has read its disk and begins.
-    Boot(ProcessRef),
-    /// The log batch that a process had on its device is done.
-    LogDone(ProcessRef),
+    /// A process's disk may be done with what it did.
+    DiskDone(ProcessRef),
     /// The driver tells a member something.
     Tell(ProcessRef, Box<Input>),
     /// A process knocks at a URL: for the first time, or once more.

@@ -54,7 +54,7 @@ impl LoopWorld {
         host.busy_until = self.now;
         host.waiting.clear();
         if launch.wipe {
-            host.device.medium().wipe();
+            host.device.wipe();
         }
         let config = match (self.options.parse)(&launch.flags) {
             Ok(config) => config,
@@ -81,32 +81,42 @@ impl LoopWorld {
             let reason = format!("listen tcp {address}: bind: address already in use");
             return self.exited_at_start(place, Exit { code: 1, reason });
         }
-        let dir = if config.wal_dir.is_empty() {
-            format!("{}/member/wal", config.data_dir)
-        } else {
-            config.wal_dir.clone()
-        };
-        let dir = dir.trim_start_matches(['/', '.']).to_owned();
+        self.hosts[place].process = Some(Process::starting(config));
+        self.read_disk(place);
+    }
+
+    /// A process that was started reads its disk, once that does anything.
+    pub(super) fn read_disk(&mut self, place: usize) {
         let host = &mut self.hosts[place];
-        let opened = match host.device.open(self.now, &dir) {
+        let Some(at) = host.process_ref(place) else { return };
+        let Some(Process { stage, .. }) = &mut host.process else { return };
+        let Stage::Starting(config) = stage else { return };
+        if host.device.is_hung() {
+            return;
+        }
+        let config = std::mem::take(&mut **config);
+        let opened = match host.device.open(self.now, &log_dir(&config)) {
             Ok(opened) => opened,
             Err(error) => return self.disk_failed(place, &error),
         };
+        *stage = Stage::Booting(Box::new((config, opened.log)));
         for note in opened.notes {
             host.log(self.now, LogLine::new(Level::Warn, note));
         }
-        host.process = Some(Process::booting(config, opened.log));
-        let at = host.process_ref(place).expect("it was just started");
-        self.queue.push(opened.done_at, Event::Boot(at));
+        self.disk_busy(place, at);
+    }
+
+    /// Schedules the end of what a process's disk does now.
+    pub(super) fn disk_busy(&mut self, place: usize, at: ProcessRef) {
+        if let Some(done_at) = self.hosts[place].device.done_at() {
+            self.queue.push(done_at.max(self.now), Event::DiskDone(at));
+        }
     }
 
     /// The disk is read: the member begins.
     pub(super) fn booted(&mut self, at: ProcessRef) {
         let host = &mut self.hosts[at.place];
-        let Some(process) = host.process.as_mut().filter(|_| host.incarnation == at.incarnation)
-        else {
-            return;
-        };
+        let Some(process) = host.process.as_mut() else { return };
         let Stage::Booting(boot) = &mut process.stage else { return };
         let (config, log) = std::mem::take(&mut **boot);
         let name = format!("member/{}/{}", host.name.0, host.incarnation);
@@ -152,7 +162,7 @@ impl LoopWorld {
 
     /// A process ended before there was anything of it but its log lines.
     fn exited_at_start(&mut self, place: usize, exit: Exit) {
-        self.hosts[place].device.abandon();
+        self.hosts[place].device.kill(self.now);
         self.record_exit(place, exit);
     }
 
@@ -217,10 +227,9 @@ impl LoopWorld {
         let host = &mut self.hosts[place];
         host.process = None;
         host.is_paused = false;
-        host.device.abandon();
         match &ending {
-            Ending::PowerLost => host.device.medium().power_loss(self.now),
-            Ending::Exits(_) | Ending::Killed => host.device.medium().kill(self.now),
+            Ending::PowerLost => host.device.power_loss(self.now),
+            Ending::Exits(_) | Ending::Killed => host.device.kill(self.now),
         }
         if has_power {
             self.clients_orphaned(place, not_taken);
@@ -250,4 +259,15 @@ impl LoopWorld {
         });
         early.map(|(op, shape)| Packet::Request(op, shape)).chain(waiting).collect()
     }
+}
+
+/// Where a member's log is, from the root of its disk.
+fn log_dir(config: &Config) -> String {
+    let dir = if config.wal_dir.is_empty() {
+        format!("{}/member/wal", config.data_dir)
+    } else {
+        config.wal_dir.clone()
+    };
+    let parts = dir.split('/').filter(|part| !matches!(*part, "" | "." | ".."));
+    parts.collect::<Vec<_>>().join("/")
 }

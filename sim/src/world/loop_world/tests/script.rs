@@ -16,15 +16,13 @@ use detcd::member::io::{
 };
 use detcd::member::time::{Monotonic, Now};
 use detcd::proto::{etcdserverpb as pb, raftpb};
-use detcd::storage::disk::{Disk, File, Path};
 use detcd::storage::log::LogEntry;
-use detcd::storage::memory::MemoryDisk;
 use detcd::storage::wal::WalSettings;
 use detsim_reports::record::{MemberEntry, MemberName, Time};
 use prost::Message as _;
 
 use super::super::*;
-use crate::world::DiskFault;
+use crate::disk::DiskTimes;
 
 /// How often a script beats.
 const BEAT: Duration = Duration::from_millis(100);
@@ -220,57 +218,6 @@ impl Machine for Script {
     }
 }
 
-/// A disk without time or faults.
-#[derive(Debug, Default)]
-pub struct QuickDisk(MemoryDisk);
-
-impl Disk for QuickDisk {
-    fn open(&self, path: &Path) -> std::io::Result<Box<dyn File>> {
-        self.0.open(path)
-    }
-    fn create(&self, path: &Path) -> std::io::Result<Box<dyn File>> {
-        self.0.create(path)
-    }
-    fn create_dir_all(&self, path: &Path) -> std::io::Result<()> {
-        self.0.create_dir_all(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
-        self.0.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> std::io::Result<()> {
-        self.0.remove(path)
-    }
-    fn remove_dir_all(&self, path: &Path) -> std::io::Result<()> {
-        self.0.remove_dir_all(path)
-    }
-    fn list(&self, path: &Path) -> std::io::Result<Vec<String>> {
-        self.0.list(path)
-    }
-    fn sync_dir(&self, path: &Path) -> std::io::Result<()> {
-        self.0.sync_dir(path)
-    }
-}
-
-impl Medium for QuickDisk {
-    fn begin(&self, _now: u64) {}
-    fn completion(&self) -> u64 {
-        0
-    }
-    fn is_hung(&self) -> bool {
-        false
-    }
-    fn kill(&self, _now: u64) {}
-    fn power_loss(&self, _now: u64) {}
-    fn fault(&self, _now: u64, _fault: &DiskFault) {}
-    fn wipe(&self) {}
-    fn trace_hash(&self) -> u64 {
-        0
-    }
-    fn as_disk(self: Rc<Self>) -> Rc<dyn Disk> {
-        self
-    }
-}
-
 /// Flags of scripts: `pre-vote=false` makes one that never becomes ready.
 fn parse(flags: &[(String, String)]) -> Result<Config, Exit> {
     let mut config = Config::default();
@@ -314,11 +261,12 @@ pub fn world(seed: u64, members: usize) -> (LoopWorld, Diary) {
         step_ns: 0,
         work: (Duration::ZERO, Duration::ZERO),
         observe: true,
+        disk: DiskTimes::SSD,
         wal: WalSettings::ETCD,
         parse,
     };
     let program = Rc::new(Scripts { diary: Rc::clone(&diary) });
-    let mut world = LoopWorld::with_program(options, program, |_, _| Rc::new(QuickDisk::default()));
+    let mut world = LoopWorld::with_program(options, program);
     for place in 0..members {
         world.add_member(&MemberName(format!("n{}", place + 1))).expect("a new name");
     }

@@ -44,6 +44,8 @@ pub use consensus::RaftView;
 use std::collections::VecDeque;
 
 use crate::config::Config;
+use crate::lease::{LeaseId, Lessor};
+use crate::mvcc::View;
 use crate::storage::log::{LogEntry, LogImage, LogNumber, LogWrite, Staged};
 use bootstrap::{Action, Bootstrap, Decision, Event};
 use id::{CallId, ClusterId, MemberId, RequestId};
@@ -368,6 +370,21 @@ impl Member {
     /// White box: an entry of its log.
     pub fn log_entry(&self, index: u64) -> Option<LogEntry> {
         self.running()?.consensus.entry(index)
+    }
+
+    /// White box: its keys as they are now.
+    pub fn view(&self) -> Option<View> {
+        self.running().map(|running| running.store.view())
+    }
+
+    /// White box: its leases with their granted TTL in seconds, ascending.
+    pub fn leases(&self) -> Vec<(LeaseId, i64)> {
+        let lessor = self.running().map(|running| &running.lessor);
+        let stored = |lessor: &Lessor, id| lessor.stored(id).map(|(ttl, _)| (id, ttl));
+        let all = |lessor: &Lessor| -> Vec<_> {
+            lessor.leases().into_iter().filter_map(|id| stored(lessor, id)).collect()
+        };
+        lessor.map(all).unwrap_or_default()
     }
 
     /// White box: the members of its cluster as it knows them.

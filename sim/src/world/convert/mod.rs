@@ -11,5 +11,5 @@ mod request;
 mod tests;
 
 pub use entry::{Decoded, decode_conf_change, decode_normal};
-pub use reply::{header, keep_alive, reply, watch_message};
+pub use reply::{header, keep_alive, key_value, reply, watch_message};
 pub use request::{Shape, is_read, shape};

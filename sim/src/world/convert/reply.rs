@@ -110,7 +110,8 @@ pub fn header(header: Option<pb::ResponseHeader>) -> Header {
     }
 }
 
-fn key_value(kv: mvccpb::KeyValue) -> KeyValue {
+/// A key with its value and counters.
+pub fn key_value(kv: mvccpb::KeyValue) -> KeyValue {
     KeyValue {
         key: Blob(kv.key),
         value: Blob(kv.value),

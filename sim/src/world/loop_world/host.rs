@@ -148,8 +148,6 @@ pub struct Process {
     pub is_stopping: bool,
     /// It gives up dialing a peer after this long.
     pub dial_timeout: Duration,
-    /// What it says of itself to peers; `from` and `cluster` are set once it knows.
-    pub header: PeerHeader,
     /// Peers in the order they were added.
     pub peers: Vec<Peer>,
     /// Who waits for an answer of the member, by the world's own numbers.
@@ -179,21 +177,12 @@ impl std::fmt::Debug for Process {
 impl Process {
     /// A process that has read its flags.
     pub fn starting(config: Config) -> Process {
-        let header = PeerHeader {
-            from: MemberId(0),
-            to: None,
-            cluster: ClusterId(0),
-            version: config.compat.server_version().to_owned(),
-            min_cluster_version: "3.0.0".to_owned(),
-            peer_urls: config.initial_advertise_peer_urls.clone(),
-        };
         let election = Duration::from_millis(config.election_timeout_ms);
         Process {
             stage: Stage::Starting(Box::new(config)),
             is_ready: false,
             is_stopping: false,
             dial_timeout: Duration::from_secs(1) + election,
-            header,
             peers: Vec::new(),
             inbound: BTreeMap::new(),
             calls: BTreeSet::new(),
@@ -225,8 +214,8 @@ impl Process {
         self.peers.iter_mut().find(|peer| peer.id == id)
     }
 
-    /// What it says of itself to `to`.
-    pub fn header_to(&self, to: Option<MemberId>) -> PeerHeader {
-        PeerHeader { to, ..self.header.clone() }
+    /// What it says of itself to `to`, once it knows.
+    pub fn header_to(&mut self, to: Option<MemberId>) -> Option<PeerHeader> {
+        self.machine().and_then(|machine| machine.peer_header(to))
     }
 }

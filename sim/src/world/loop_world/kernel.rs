@@ -310,7 +310,6 @@ impl LoopWorld {
             return;
         };
         process.identity = Some(identity);
-        (process.header.from, process.header.cluster) = identity;
         self.observer.identified(place, identity.0);
     }
 

@@ -3,10 +3,10 @@
 use detcd::config::Config;
 use detcd::member::RaftView;
 use detcd::member::id::{ClusterId, MemberId};
-use detcd::member::io::{Input, Outputs};
+use detcd::member::io::{Input, Outputs, PeerHeader};
 use detcd::member::time::{Monotonic, Now};
 use detcd::storage::log::{LogEntry, LogImage};
-use detsim_reports::record::{KeyValue, MemberEntry};
+use detsim_reports::record::KeyValue;
 
 /// What a program finds when it starts.
 #[derive(Debug)]
@@ -43,8 +43,8 @@ pub trait Machine {
     fn entry(&self, index: u64) -> Option<LogEntry>;
     /// Its keys and leases, in full.
     fn contents(&self) -> Option<Contents>;
-    /// The members it knows.
-    fn members(&self) -> Vec<MemberEntry>;
+    /// What it says of itself to a peer that it dials, or posts to.
+    fn peer_header(&self, to: Option<MemberId>) -> Option<PeerHeader>;
 }
 
 /// A member's replicated keys and leases.

@@ -24,6 +24,7 @@ mod observer;
 mod packet;
 mod panic;
 mod process;
+mod program;
 mod queue;
 mod sending;
 mod trace;
@@ -37,7 +38,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use detcd::config::Config;
-use detcd::member::io::Outputs;
+use detcd::member::io::{LogLine, Outputs};
 use detcd::storage::wal::WalSettings;
 use detsim_reports::record::{Call, ClientId, Internals, MemberName, OpId, Time};
 use rand_chacha::ChaCha8Rng;
@@ -62,8 +63,8 @@ pub use self::faults::near;
 pub use self::machine::{Beginning, Contents, Machine, Program};
 pub use self::trace::first_difference;
 
-/// Reads flags into settings, or says how the process ends instead.
-pub type ParseFlags = fn(&[(String, String)]) -> Result<Config, Exit>;
+/// Reads flags into settings, or says how the process ends instead, and what it logs.
+pub type ParseFlags = fn(&[(String, String)]) -> Result<Config, (Exit, Vec<LogLine>)>;
 
 /// What a run in this world depends on, beside what is asked of the world later.
 #[derive(Clone, Debug)]
@@ -91,6 +92,22 @@ pub struct Options {
 }
 
 impl Options {
+    /// Members of detcd in one data centre, on good disks.
+    pub fn new(seed: u64) -> Options {
+        Options {
+            seed,
+            peers: near(),
+            clients: near(),
+            codec: false,
+            step_ns: 0,
+            work: (Duration::from_micros(10), Duration::from_micros(200)),
+            observe: true,
+            disk: DiskTimes::SSD,
+            wal: WalSettings { segment_bytes: 4_000_000 },
+            parse: program::parse,
+        }
+    }
+
     fn streams(&self) -> Streams {
         Streams::new(self.seed)
     }
@@ -122,6 +139,11 @@ pub struct LoopWorld {
 
 impl LoopWorld {
     /// A world without members, at time zero.
+    pub fn new(options: Options) -> LoopWorld {
+        LoopWorld::with_program(options, Rc::new(program::Detcd))
+    }
+
+    /// The same with another program in the members' place.
     pub fn with_program(options: Options, program: Rc<dyn Program>) -> LoopWorld {
         let streams = options.streams();
         LoopWorld {

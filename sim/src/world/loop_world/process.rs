@@ -58,7 +58,10 @@ impl LoopWorld {
         }
         let config = match (self.options.parse)(&launch.flags) {
             Ok(config) => config,
-            Err(exit) => {
+            Err((exit, lines)) => {
+                for line in lines {
+                    self.hosts[place].log(self.now, line);
+                }
                 self.exited_at_start(place, exit);
                 return Ok(());
             }

@@ -126,11 +126,12 @@ impl LoopWorld {
         let process = self.process(from.place);
         let (packet, what) = match purpose {
             Purpose::Dial(attempt) => {
-                let header = Box::new(process.header_to(Some(attempt.peer)));
+                let Some(header) = process.header_to(Some(attempt.peer)) else { return };
+                let header = Box::new(header);
                 (Packet::Dial { attempt, header }, Some(Waiting::Dial(attempt)))
             }
             Purpose::Post { number, message } => {
-                let header = process.header_to(None);
+                let Some(header) = process.header_to(None) else { return };
                 let post = Post { sender: from, number, header, message: *message };
                 (Packet::Post(Box::new(post)), Some(Waiting::Post(number)))
             }
@@ -253,13 +254,13 @@ impl LoopWorld {
     ) {
         let (here, there) = (End::Member(server.place), End::Member(attempt.dialer.place));
         let process = self.process(server.place);
-        let own_id = process.header.from;
         let known = process.peer(from).is_some();
-        let result = match result {
-            Ok(()) if known => {
+        let identity = process.identity.filter(|_| known);
+        let result = match (result, identity) {
+            (Ok(()), Some((server_id, _))) => {
                 let conn = self.connections.open(Conn {
                     server,
-                    server_id: own_id,
+                    server_id,
                     dialer: attempt.dialer,
                     last_arrival: 0,
                     silence: 0,
@@ -272,8 +273,8 @@ impl LoopWorld {
                 self.reached(server, from);
                 Dialed::Up(conn)
             }
-            Ok(()) => Dialed::Refused(DialRefusal::SenderNotFound),
-            Err(refusal) => Dialed::Refused(refusal),
+            (Ok(()), None) => Dialed::Refused(DialRefusal::SenderNotFound),
+            (Err(refusal), _) => Dialed::Refused(refusal),
         };
         let answer = Packet::DialAnswer { attempt, result };
         let arrival = self.transmit(here, there, SMALL_BYTES, 0, answer);

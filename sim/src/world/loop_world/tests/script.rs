@@ -11,18 +11,16 @@ use detcd::config::Config;
 use detcd::member::RaftView;
 use detcd::member::id::{CallId, ClusterId, MemberId};
 use detcd::member::io::{
-    DialRefusal, Input, Output, Outputs, PeerAnswer, PeerCall, PeerChange, RaftMessage, Request,
-    Response, Role, StreamItem, StreamMessage,
+    DialRefusal, Input, LogLine, Output, Outputs, PeerAnswer, PeerCall, PeerChange, PeerHeader,
+    RaftMessage, Request, Response, Role, StreamItem, StreamMessage,
 };
 use detcd::member::time::{Monotonic, Now};
 use detcd::proto::{etcdserverpb as pb, raftpb};
 use detcd::storage::log::LogEntry;
-use detcd::storage::wal::WalSettings;
-use detsim_reports::record::{MemberEntry, MemberName, Time};
+use detsim_reports::record::{MemberName, Time};
 use prost::Message as _;
 
 use super::super::*;
-use crate::disk::DiskTimes;
 
 /// How often a script beats.
 const BEAT: Duration = Duration::from_millis(100);
@@ -213,13 +211,20 @@ impl Machine for Script {
         None
     }
 
-    fn members(&self) -> Vec<MemberEntry> {
-        Vec::new()
+    fn peer_header(&self, to: Option<MemberId>) -> Option<PeerHeader> {
+        Some(PeerHeader {
+            from: self.id,
+            to,
+            cluster: self.cluster,
+            version: "3.6.0".to_owned(),
+            min_cluster_version: "3.0.0".to_owned(),
+            peer_urls: Vec::new(),
+        })
     }
 }
 
 /// Flags of scripts: `pre-vote=false` makes one that never becomes ready.
-fn parse(flags: &[(String, String)]) -> Result<Config, Exit> {
+fn parse(flags: &[(String, String)]) -> Result<Config, (Exit, Vec<LogLine>)> {
     let mut config = Config::default();
     for (name, value) in flags {
         match name.as_str() {
@@ -230,7 +235,7 @@ fn parse(flags: &[(String, String)]) -> Result<Config, Exit> {
             "pre-vote" => config.pre_vote = value == "true",
             other => {
                 let reason = format!("flag provided but not defined: -{other}");
-                return Err(Exit { code: 2, reason });
+                return Err((Exit { code: 2, reason }, Vec::new()));
             }
         }
     }
@@ -253,18 +258,7 @@ pub fn launch(world: &LoopWorld, place: usize, of: usize) -> Launch {
 /// A world with so many scripts, started or not, and their diary.
 pub fn world(seed: u64, members: usize) -> (LoopWorld, Diary) {
     let diary = Diary::default();
-    let options = Options {
-        seed,
-        peers: near(),
-        clients: near(),
-        codec: false,
-        step_ns: 0,
-        work: (Duration::ZERO, Duration::ZERO),
-        observe: true,
-        disk: DiskTimes::SSD,
-        wal: WalSettings::ETCD,
-        parse,
-    };
+    let options = Options { parse, ..Options::new(seed) };
     let program = Rc::new(Scripts { diary: Rc::clone(&diary) });
     let mut world = LoopWorld::with_program(options, program);
     for place in 0..members {

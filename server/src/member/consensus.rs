@@ -239,7 +239,8 @@ impl Consensus {
                 message.commit
             )));
         }
-        if message.msg_type == MessageType::MsgTimeoutNow && !self.outstanding.is_empty() {
+        let persisted = self.node.raft.raft_log.persisted;
+        if message.msg_type == MessageType::MsgTimeoutNow && persisted < last_index {
             // Campaigning on entries that are not durable yet is what raft-rs dies of when this
             // is the only voter; the transfer is tried again or given up by the leader.
             return Ok(());

@@ -199,7 +199,7 @@ impl Running {
     /// The first stage of a task, by this member's role.
     fn lease_start(&mut self, task: &Task, now: Now, out: &mut Outputs) -> Stage {
         if self.consensus.is_leader() {
-            if self.is_doubtful {
+            if self.doubtful_since.is_some() {
                 return Stage::Confirming;
             }
             return Stage::Applying(self.consensus.commit(), now.monotonic.after(APPLY_WAIT));
@@ -402,7 +402,7 @@ impl Running {
         self.lease_progress(now, out);
         let is_due = self.lessor.next_expiry().is_some_and(|expiry| expiry <= now.monotonic);
         if is_due && now.monotonic >= self.leases.next_scan && !self.leases.scan_is_confirming {
-            if self.is_doubtful {
+            if self.doubtful_since.is_some() {
                 self.leases.scan_is_confirming = true;
                 self.register_read(Reader::LeaseScan, now, out);
             } else {

@@ -15,6 +15,8 @@ use super::work::{Job, WorkResult};
 use crate::api::ApiError;
 use crate::proto::etcdserverpb as pb;
 
+const REMOVED: &str = "the member has been permanently removed from the cluster";
+
 impl Running {
     /// Asks a peer; the answer comes as `Input::PeerCallDone` under the returned id.
     pub(super) fn call(&mut self, url: String, call: PeerCall, out: &mut Outputs) -> CallId {
@@ -70,18 +72,24 @@ impl Running {
         out.push(Output::Peers(change));
     }
 
-    /// A peer says that this member was removed: it stops at once. Before it serves clients that
-    /// is a failed start.
+    /// A peer says that this member was removed: it stops at once.
     fn removed_by_peers(&mut self, out: &mut Outputs) {
-        let reason = "the member has been permanently removed from the cluster";
-        out.push(Output::LogLine(LogLine::new(Level::Warn, "server error").with("error", reason)));
+        self.removed_lines(out);
+        self.stopped = Some(self.removed_stop());
+    }
+
+    pub(super) fn removed_lines(&self, out: &mut Outputs) {
+        out.push(Output::LogLine(LogLine::new(Level::Warn, "server error").with("error", REMOVED)));
         self.log(Level::Warn, "data-dir used by this member must be removed", out);
-        let stop = if self.is_ready {
-            Stop { exit_code: 0, reason: reason.to_owned() }
+    }
+
+    /// How a removed member ends. Before it serves clients that is a failed start.
+    pub(super) fn removed_stop(&self) -> Stop {
+        if self.is_ready {
+            Stop { exit_code: 0, reason: REMOVED.to_owned() }
         } else {
             Stop { exit_code: 1, reason: "server is stopping".to_owned() }
-        };
-        self.stopped = Some(stop);
+        }
     }
 
     pub(super) fn peer_active(&mut self, peer: MemberId, now: Now, out: &mut Outputs) {

@@ -25,6 +25,7 @@ pub(super) struct Reads<W> {
 #[derive(Debug)]
 struct Round<W> {
     batch: Vec<W>,
+    started: Monotonic,
     contexts: Vec<u64>,
     retry_at: Monotonic,
     fails_at: Monotonic,
@@ -38,7 +39,11 @@ pub(super) enum ReadAction<W> {
     /// Ask raft for a read index, under a fresh id that is then told to `asked`.
     Ask,
     /// Serve these readers now.
-    Serve(Vec<W>),
+    Serve {
+        batch: Vec<W>,
+        /// When the round began: leadership was confirmed after this.
+        started: Monotonic,
+    },
     /// Fail these readers.
     Fail(Vec<W>, ApiError),
 }
@@ -61,6 +66,7 @@ impl<W> Reads<W> {
         }
         self.round = Some(Round {
             batch: std::mem::take(&mut self.waiting),
+            started: now,
             contexts: Vec::new(),
             retry_at: now.after(RETRY_INTERVAL),
             fails_at: now.after(self.request_timeout),
@@ -108,7 +114,7 @@ impl<W> Reads<W> {
             return Vec::new();
         }
         let round = self.round.take().expect("a confirmed round is under way");
-        let mut actions = vec![ReadAction::Serve(round.batch)];
+        let mut actions = vec![ReadAction::Serve { batch: round.batch, started: round.started }];
         actions.extend(self.start(now));
         actions
     }
@@ -194,7 +200,7 @@ mod tests {
     fn words(actions: impl IntoIterator<Item = ReadAction<u32>>) -> String {
         let word = |action| match action {
             ReadAction::Ask => "ask".to_owned(),
-            ReadAction::Serve(batch) => format!("serve {batch:?}"),
+            ReadAction::Serve { batch, .. } => format!("serve {batch:?}"),
             ReadAction::Fail(batch, error) => format!("fail {batch:?} {error}"),
         };
         actions.into_iter().map(word).collect::<Vec<_>>().join("; ")

@@ -227,12 +227,7 @@ impl Running {
             return;
         }
         self.removed_at = Some(now.monotonic);
-        let reason = "the member has been permanently removed from the cluster";
-        out.push(Output::LogLine(LogLine::new(Level::Warn, "server error").with("error", reason)));
-        out.push(Output::LogLine(LogLine::new(
-            Level::Warn,
-            "data-dir used by this member must be removed",
-        )));
+        self.removed_lines(out);
     }
 }
 

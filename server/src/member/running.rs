@@ -96,8 +96,8 @@ pub(super) struct Running {
     pub leader_elected: Option<Monotonic>,
     pub leaderless_since: Option<Monotonic>,
     pub was_leader: bool,
-    /// A leader that has not ticked for long must confirm that it leads before it touches leases.
-    pub is_doubtful: bool,
+    /// A leader that had not ticked for long must confirm that it leads before it touches leases.
+    pub doubtful_since: Option<Monotonic>,
     pub transfers: Vec<Transfer>,
     pub compactions: Vec<(RequestId, Response)>,
     pub is_compacting: bool,
@@ -220,7 +220,7 @@ impl Running {
             leader_elected: None,
             leaderless_since: Some(now.monotonic),
             was_leader: false,
-            is_doubtful: false,
+            doubtful_since: None,
             transfers: Vec::new(),
             compactions: Vec::new(),
             is_compacting: false,
@@ -299,7 +299,9 @@ impl Running {
     pub(super) fn step(&mut self, now: Now, input: Input, out: &mut Outputs) {
         let tick = Duration::from_millis(self.config.heartbeat_interval_ms);
         let silent = now.monotonic.since(self.consensus.last_tick());
-        self.is_doubtful |= self.consensus.is_leader() && silent > 3 * tick;
+        if self.consensus.is_leader() && silent > 3 * tick {
+            self.doubtful_since = Some(now.monotonic);
+        }
         self.input(now, input, out);
         self.timers(now, out);
         self.settle(now, out);
@@ -368,10 +370,7 @@ impl Running {
             self.compact_slice(out);
         }
         if self.removed_at.is_some_and(|at| now.monotonic >= at.after(REMOVED_LINGER)) {
-            self.stopped = Some(Stop {
-                exit_code: if self.is_ready { 0 } else { 1 },
-                reason: "the member has been permanently removed from the cluster".to_owned(),
-            });
+            self.stopped = Some(self.removed_stop());
         }
     }
 
@@ -467,7 +466,7 @@ impl Running {
             return;
         }
         self.leader = leader;
-        self.is_doubtful = false;
+        self.doubtful_since = None;
         match leader {
             Some(_) => {
                 self.leader_elected = Some(now.monotonic);
@@ -494,8 +493,8 @@ impl Running {
                     self.reads.asked(context);
                     self.consensus.read_index(context);
                 }
-                ReadAction::Serve(batch) => {
-                    self.is_doubtful = false;
+                ReadAction::Serve { batch, started } => {
+                    self.doubtful_since.take_if(|since| *since <= started);
                     for reader in batch {
                         self.serve_read(reader, now, out);
                     }

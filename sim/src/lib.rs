@@ -1,6 +1,7 @@
 //! The simulator and its harness.
 
 pub mod check;
+pub mod cli;
 pub mod disk;
 pub mod language;
 pub mod model;

@@ -1,3 +1,7 @@
 //! The `detsim` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    detsim::cli::main()
+}

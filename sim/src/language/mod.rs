@@ -13,5 +13,5 @@ mod print;
 pub mod value;
 
 pub use ast::Script;
-pub use error::{Problem, SyntaxError};
+pub use error::{Problem, SyntaxError, nearest};
 pub use parser::{Vocabulary, parse};

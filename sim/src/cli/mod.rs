@@ -1,0 +1,239 @@
+//! The `detsim` command line: runs, replays, lists and formats scenarios.
+//!
+//! The only place of the harness that looks at real clocks and starts threads: for progress, for
+//! what a run costs, and to run seeds side by side. Each run stays on one thread.
+//!
+//! Exit codes: 0 all passed, 1 a safety violation, 2 usage, 3 liveness, 4 crash, 5 harness error or
+//! nondeterminism, 6 undecided.
+
+mod campaign;
+mod determinism;
+mod library;
+mod output;
+mod words;
+mod worlds;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use campaign::{Campaign, Job};
+use detsim_reports::record::Verdict;
+use library::{Library, Loaded};
+use worlds::Choice;
+
+/// The exit code of a wrong command line or a script that cannot be read.
+const USAGE: u8 = 2;
+/// Seeds of a run that names none.
+const FIXED_SEEDS: std::ops::RangeInclusive<u64> = 1..=5;
+
+/// Why a command cannot be carried out, for the one who gave it.
+#[derive(Debug)]
+struct Usage(String);
+
+/// A deterministic simulator and Jepsen-style harness for etcd clusters.
+///
+/// Without a command, runs every scenario with a few fixed seeds in the loop world.
+#[derive(Debug, Parser)]
+#[command(name = "detsim", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run scenarios with seeds.
+    Run(Run),
+    /// Replay one run: a plan, or a scenario with its seed.
+    Replay(Replay),
+    /// List scenarios, or the words that scripts can use.
+    List(List),
+    /// Bring scenarios and plans into their canonical form.
+    Fmt(Fmt),
+}
+
+#[derive(Args, Clone, Debug, Default)]
+struct Where {
+    /// The world: loop or process.
+    #[arg(long, value_name = "WORLD", default_value = "loop")]
+    world: String,
+    /// The program of the process world: `etcd=/path/to/etcd` or `detcd=/path/to/detcd`.
+    #[arg(long, value_name = "NAME=PATH")]
+    server: Option<String>,
+}
+
+#[derive(Args, Debug, Default)]
+struct Run {
+    /// Scenarios by name, groups of them (`partition`), or files; all when none is named.
+    scenarios: Vec<String>,
+    /// One seed.
+    #[arg(long, conflicts_with = "seeds")]
+    seed: Option<u64>,
+    /// Seeds from A to B, both included.
+    #[arg(long, value_name = "A..B")]
+    seeds: Option<String>,
+    /// How many runs side by side; all cores when not said.
+    #[arg(long, short)]
+    jobs: Option<usize>,
+    #[command(flatten)]
+    place: Where,
+    /// Run every seed twice in fresh processes and compare what happened.
+    #[arg(long)]
+    check_determinism: bool,
+    /// One JSON object per run and line, instead of the table.
+    #[arg(long)]
+    json: bool,
+    /// Where records and plans of failed runs go.
+    #[arg(long, value_name = "DIR", default_value = "detsim-runs")]
+    out: PathBuf,
+    /// Write each event of the one run, as a line, into this file.
+    #[arg(long, value_name = "FILE", hide = true)]
+    trace: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct Replay {
+    /// A plan, or a scenario's name or file.
+    plan: String,
+    /// The seed, when the file does not name it.
+    #[arg(long)]
+    seed: Option<u64>,
+    #[command(flatten)]
+    place: Where,
+    /// One JSON object instead of the story.
+    #[arg(long)]
+    json: bool,
+    /// Write each event, as a line, into this file.
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct List {
+    /// What: scenarios, workloads, nemeses, options, checkers.
+    #[arg(default_value = "scenarios")]
+    what: String,
+    /// One JSON object per line.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct Fmt {
+    /// Files; all scenarios when none is named; `-` for standard input to standard output.
+    files: Vec<PathBuf>,
+    /// Change nothing; tell what would change.
+    #[arg(long)]
+    check: bool,
+}
+
+/// Carries out the command line.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        None => run(Run { place: Where { world: "loop".into(), server: None }, ..bare() }),
+        Some(Command::Run(command)) => run(command),
+        Some(Command::Replay(command)) => replay(command),
+        Some(Command::List(command)) => words::list(&command.what, command.json),
+        Some(Command::Fmt(command)) => words::format(&command.files, command.check),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(Usage(what)) => {
+            eprintln!("{what}");
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+fn bare() -> Run {
+    Run { out: PathBuf::from("detsim-runs"), ..Run::default() }
+}
+
+fn seeds(command: &Run, script_seed: Option<u64>) -> Result<Vec<u64>, Usage> {
+    if let Some(seed) = command.seed {
+        return Ok(vec![seed]);
+    }
+    let Some(text) = &command.seeds else {
+        return Ok(script_seed.map_or_else(|| FIXED_SEEDS.collect(), |seed| vec![seed]));
+    };
+    let range = text.split_once("..").and_then(|(first, last)| {
+        let range = first.parse::<u64>().ok()?..=last.parse::<u64>().ok()?;
+        (!range.is_empty()).then_some(range)
+    });
+    match range {
+        Some(range) => Ok(range.collect()),
+        None => Err(Usage(format!("--seeds: expected a range like `1..100`, found `{text}`"))),
+    }
+}
+
+fn run(command: Run) -> Result<u8, Usage> {
+    let choice = Choice::new(&command.place.world, command.place.server.as_deref())?;
+    let library = Library::find();
+    let scenarios = library.select(&command.scenarios)?;
+    let mut jobs = Vec::new();
+    for scenario in &scenarios {
+        for seed in seeds(&command, crate::run::planned_seed(&scenario.script))? {
+            jobs.push(Job { scenario, seed });
+        }
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = command.jobs.unwrap_or(cores).clamp(1, jobs.len().max(1));
+    let campaign = Campaign { jobs, threads, choice };
+    if command.check_determinism {
+        return determinism::check(&campaign, command.json);
+    }
+    if let Some(file) = &command.trace {
+        return trace_only(&campaign, file, command.json);
+    }
+    let mut output = output::Output::new(command.json, command.out, &campaign);
+    campaign.run(&mut |record| output.finished(record));
+    Ok(output.conclude())
+}
+
+/// Runs the first job alone and keeps its events.
+fn trace_only(campaign: &Campaign<'_>, file: &PathBuf, is_json: bool) -> Result<u8, Usage> {
+    let [job] = campaign.jobs.as_slice() else {
+        return Err(Usage("--trace needs one scenario and one seed".to_owned()));
+    };
+    let (record, trace) = campaign::run_one(job, &campaign.choice, campaign::Keep::Trace);
+    write_trace(file, &trace)?;
+    if is_json {
+        println!("{}", output::json(&record));
+    }
+    Ok(record.verdict.exit_code())
+}
+
+fn write_trace(file: &PathBuf, trace: &[String]) -> Result<(), Usage> {
+    std::fs::write(file, trace.join("\n") + "\n")
+        .map_err(|error| Usage(format!("{}: {error}", file.display())))
+}
+
+fn replay(command: Replay) -> Result<u8, Usage> {
+    let library = Library::find();
+    let Loaded { name, path, script, story } = library.one(&command.plan)?;
+    let Some(seed) = command.seed.or_else(|| crate::run::planned_seed(&script)) else {
+        return Err(Usage(format!("{name} names no seed: add --seed N")));
+    };
+    let loaded = Loaded { name, path, script, story };
+    let choice = Choice::new(&command.place.world, command.place.server.as_deref())?;
+    let job = Job { scenario: &loaded, seed };
+    let keep = match command.trace {
+        Some(_) => campaign::Keep::Trace,
+        None => campaign::Keep::Nothing,
+    };
+    let (record, trace) = campaign::run_one(&job, &choice, keep);
+    if let Some(file) = &command.trace {
+        write_trace(file, &trace)?;
+    }
+    match command.json {
+        true => println!("{}", output::json(&record)),
+        false => output::tell(&record),
+    }
+    if record.verdict > Verdict::Passed && !command.json {
+        println!("{}", output::replay_command(&loaded, &record, &choice));
+    }
+    Ok(record.verdict.exit_code())
+}

@@ -134,6 +134,8 @@ pub enum Target {
     Name(String),
     All,
     Leader,
+    /// One of the followers, drawn.
+    Follower,
     Followers,
     /// As many as may fail, drawn.
     Minority,
@@ -141,7 +143,8 @@ pub enum Target {
     Majority,
     /// One that runs, drawn.
     Any,
-    /// All members that the other side does not name.
+    /// All members that the other side does not name; where there is no other side, those that no
+    /// `let` name stands for.
     Rest,
     /// All clients; only where links are meant.
     Clients,

@@ -118,6 +118,7 @@ impl fmt::Display for Target {
             Target::Name(name) => name,
             Target::All => "all",
             Target::Leader => "leader",
+            Target::Follower => "follower",
             Target::Followers => "followers",
             Target::Minority => "minority",
             Target::Majority => "majority",

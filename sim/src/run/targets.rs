@@ -71,6 +71,12 @@ impl Runner<'_> {
                 let leader = self.awaited_leader()?;
                 inside.into_iter().filter(|place| *place != leader).collect()
             }
+            Target::Follower => {
+                let leader = self.awaited_leader()?;
+                let follows = |place: &usize| *place != leader && self.members[*place].is_up;
+                let followers = inside.into_iter().filter(follows).collect();
+                self.drawn(followers, 1)
+            }
             Target::Minority => {
                 let many = (inside.len().max(1) - 1) / 2;
                 self.drawn(inside, many)

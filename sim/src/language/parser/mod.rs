@@ -19,7 +19,7 @@ use super::value::{Entry, Kind, Parameter};
 use cursor::{Cursor, Parsed};
 
 /// The words that begin a statement.
-const STATEMENTS: [&str; 48] = [
+const STATEMENTS: [&str; 46] = [
     "worlds",
     "seed",
     "option",
@@ -66,14 +66,35 @@ const STATEMENTS: [&str; 48] = [
     "move-leader",
     "status",
     "hash",
-    "rest",
+];
+
+/// Words that may follow a member's name, and so cannot be one.
+const RESERVED: [&str; 18] = [
     "clients",
+    "wipe",
+    "in",
+    "exits",
+    "running",
+    "ready",
+    "finding",
+    "same-data",
+    "different-data",
+    "same-cluster",
+    "different-cluster",
+    "no-leader",
+    "members",
+    "term",
+    "learner",
+    "prefix",
+    "serializable",
+    "keys",
 ];
 
 /// Words for members by what they are.
-const ROLES: [(&str, Target); 7] = [
+const ROLES: [(&str, Target); 8] = [
     ("all", Target::All),
     ("leader", Target::Leader),
+    ("follower", Target::Follower),
     ("followers", Target::Followers),
     ("minority", Target::Minority),
     ("majority", Target::Majority),
@@ -151,8 +172,7 @@ impl Scope {
 
     fn statement(&mut self, cursor: &mut Cursor) -> Parsed<Statement> {
         let column = cursor.column();
-        let words = &STATEMENTS[..STATEMENTS.len() - 2];
-        let word = cursor.one_of("a statement", words)?;
+        let word = cursor.one_of("a statement", &STATEMENTS)?;
         let is_setup = matches!(word, "worlds" | "seed" | "option" | "cluster");
         if !is_setup && !self.has_cluster {
             let what = format!("`{word}` needs a cluster: put `cluster n1 n2 n3` above it");
@@ -209,13 +229,13 @@ impl Scope {
         if self.has_cluster {
             return cursor.invalid("there is one cluster already; later hosts are `member`s");
         }
+        self.has_cluster = true;
         let mut members = Vec::new();
         while members.is_empty() || cursor.peek_word().is_some() {
             let name = self.new_name(cursor)?;
             self.members.push(name.clone());
             members.push(name);
         }
-        self.has_cluster = true;
         let sizes = match cursor.peek() {
             Some(TokenKind::Setting { name, value, .. }) if name == "size" => {
                 let legal = 1..=members.len();
@@ -246,12 +266,17 @@ impl Scope {
             }
             None => self.new_name(cursor)?,
         };
-        cursor.must_take("=")?;
-        let target = self.target(cursor)?;
-        if matches!(target, Target::All | Target::Followers | Target::Minority | Target::Majority) {
-            return cursor.invalid("a name stands for one member");
-        }
+        // Declared even if what follows is wrong, so that lines below are judged for themselves.
         self.bound.push(name.clone());
+        cursor.must_take("=")?;
+        let column = cursor.column();
+        let target = self.target(cursor)?;
+        let is_one =
+            matches!(target, Target::Name(_) | Target::Leader | Target::Follower | Target::Any);
+        if !is_one {
+            let what = "a name stands for one member: a name, leader, follower or any";
+            return Err((column, Problem::Invalid(what.to_owned())));
+        }
         Ok(Statement::Let { name, target })
     }
 
@@ -283,7 +308,9 @@ impl Scope {
             return cursor.invalid(format!("`{word}` is declared already"));
         }
         let is_role = ROLES.iter().any(|(role, _)| *role == word);
-        if is_role || STATEMENTS.contains(&word.as_str()) || word == "in" || word == "wipe" {
+        let is_fault = DISK_FAULTS.iter().any(|(fault, _)| *fault == word);
+        let is_reserved = STATEMENTS.iter().chain(&RESERVED).any(|it| *it == word);
+        if is_role || is_fault || is_reserved {
             return cursor.invalid(format!("`{word}` is a word of the language, not a name"));
         }
         cursor.advance();

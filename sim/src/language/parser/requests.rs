@@ -40,13 +40,12 @@ impl Scope {
     pub(super) fn via(&self, cursor: &mut Cursor) -> Parsed<Option<Target>> {
         let Some((column, text)) = cursor.pull("via") else { return Ok(None) };
         let target = self.find_target(&text).filter(|target| {
-            !matches!(target, Target::All | Target::Rest | Target::Minority | Target::Majority)
+            matches!(target, Target::Name(_) | Target::Leader | Target::Follower | Target::Any)
         });
         target.map(Some).ok_or_else(|| {
             let known = self.members.join(", ");
-            let what = format!(
-                "`via=` takes a member ({known}), leader, followers or any, found `{text}`"
-            );
+            let what =
+                format!("`via=` takes a member ({known}), leader, follower or any, found `{text}`");
             (column, Problem::Invalid(what))
         })
     }

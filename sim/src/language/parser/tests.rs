@@ -207,13 +207,13 @@ fn settings_of_an_operation_may_stand_in_any_order() {
 fn errors_name_the_place_what_was_expected_and_what_was_meant() {
     refused(
         "kill laeder",
-        "test:2:6: expected a member (n1, n2, n3) or all, leader, followers, minority, majority, \
-         any, rest, found `laeder`; did you mean `leader`?",
+        "test:2:6: expected a member (n1, n2, n3) or all, leader, follower, followers, minority, \
+         majority, any, rest, found `laeder`; did you mean `leader`?",
     );
     refused("hael", "test:2:1: expected a statement, found `hael`; did you mean `heal`?");
     refused(
         "cut n1",
-        "test:2:7: expected `clients`, a member (n1, n2, n3) or all, leader, followers, minority, \
+        "test:2:7: expected `clients`, a member (n1, n2, n3) or all, leader, follower, followers, minority, \
          majority, any, rest, `|` or `->`, found the end of the line",
     );
     refused(
@@ -223,8 +223,8 @@ fn errors_name_the_place_what_was_expected_and_what_was_meant() {
     );
     refused(
         "start n1 stat=existing",
-        "test:2:10: expected a member (n1, n2, n3) or all, leader, followers, minority, majority, \
-         any, rest, `wipe` or a flag of etcd's with its value, found `stat=existing`; did you \
+        "test:2:10: expected a member (n1, n2, n3) or all, leader, follower, followers, minority, \
+         majority, any, rest, `wipe` or a flag of etcd's with its value, found `stat=existing`; did you \
          mean `state`?",
     );
     refused(
@@ -238,7 +238,7 @@ fn errors_name_the_place_what_was_expected_and_what_was_meant() {
     );
     refused(
         "put k v via=n9",
-        "test:2:9: `via=` takes a member (n1, n2, n3), leader, followers or any, found `n9`",
+        "test:2:9: `via=` takes a member (n1, n2, n3), leader, follower or any, found `n9`",
     );
     refused("put k \"v", "test:2:7: this quote is never closed");
     refused("member n1", "test:2:8: `n1` is declared already");
@@ -255,8 +255,8 @@ fn errors_name_the_place_what_was_expected_and_what_was_meant() {
     refused("run 5", "test:2:5: expected a duration like `1.5s`, found `5`");
     refused(
         "disk n1 hung",
-        "test:2:9: expected a member (n1, n2, n3) or all, leader, followers, minority, majority, \
-         any, rest, `sync-latency=`, `hang`, `sync-error`, `write-error`, `full`, `tear-tail`, \
+        "test:2:9: expected a member (n1, n2, n3) or all, leader, follower, followers, minority, \
+         majority, any, rest, `sync-latency=`, `hang`, `sync-error`, `write-error`, `full`, `tear-tail`, \
          `corrupt-middle` or `recover`, found `hung`; did you mean `hang`?",
     );
     refused(

@@ -4,6 +4,7 @@
 //! Environment variables and the configuration file are other sources of the same settings.
 //! Source: contract-cluster.md, sections 1.1 to 1.4.
 
+mod arguments;
 mod features;
 mod settings;
 mod start;
@@ -14,6 +15,7 @@ mod verify;
 
 use thiserror::Error;
 
+pub use arguments::{Command, parse_arguments};
 pub use features::Features;
 pub use settings::{Settings, find};
 pub use table::{Flag, TABLE};
@@ -98,7 +100,7 @@ pub fn parse_on(
     derived.fill_in(&settings, default_host);
     let compaction =
         start::check(&settings).map_err(|text| ConfigError::new(Stage::Start, text))?;
-    Ok(start::config(settings, features, derived, compaction, compat))
+    Ok(start::config(settings, &features, derived, compaction, compat))
 }
 
 /// Which etcd's flags these are: the last `compat-version` counts.

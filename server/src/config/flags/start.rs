@@ -166,13 +166,24 @@ fn retention(mode: &str, text: &str) -> Result<AutoCompaction, String> {
 /// The member's settings.
 pub(super) fn config(
     settings: Settings,
-    features: Features,
+    features: &Features,
     derived: Derived,
     auto_compaction: AutoCompaction,
     compat: CompatVersion,
 ) -> Config {
-    let s = &settings;
-    let span = |name, forerunner| positive(s.nanos(s.heir(name, forerunner)));
+    let mut config = Config { auto_compaction, compat, ..cluster(&settings, derived) };
+    limits(&mut config, &settings);
+    upkeep(&mut config, &settings);
+    config.lease_checkpoint = features.is_on("LeaseCheckpoint");
+    config.lease_checkpoint_persist = features.is_on("LeaseCheckpointPersist");
+    config.initial_corrupt_check = features.is_on("InitialCorruptCheck");
+    config.compact_hash_check = features.is_on("CompactHashCheck");
+    config.flags = settings;
+    config
+}
+
+/// Who the member is, where it is reached, and how it finds the others.
+fn cluster(s: &Settings, derived: Derived) -> Config {
     let name = s.text("name").to_owned();
     let data_dir = match s.text("data-dir") {
         "" => format!("{name}.etcd"),
@@ -182,17 +193,8 @@ pub(super) fn config(
         "existing" => ClusterState::Existing,
         _ => ClusterState::New,
     };
-    let catchup = s.heir("snapshot-catchup-entries", "experimental-snapshot-catchup-entries");
-    let snapshot_count = match (s.uint("snapshot-count"), compat) {
-        (0, CompatVersion::V3_5) => 100_000,
-        (0, _) => 10_000,
-        (count, _) => count,
-    };
-    let batch = s.heir("compaction-batch-limit", "experimental-compaction-batch-limit");
-    let progress =
-        span("watch-progress-notify-interval", "experimental-watch-progress-notify-interval");
-    let learners = if s.get("max-learners").is_some() { s.int("max-learners") } else { 1 };
     Config {
+        name,
         data_dir,
         wal_dir: s.text("wal-dir").to_owned(),
         initial_cluster: derived.initial_cluster,
@@ -212,54 +214,58 @@ pub(super) fn config(
         initial_election_tick_advance: s.is_on("initial-election-tick-advance"),
         pre_vote: s.is_on("pre-vote"),
         strict_reconfig_check: s.is_on("strict-reconfig-check"),
-        max_learners: usize::try_from(learners).unwrap_or(0),
-        max_txn_ops: s.uint("max-txn-ops") as usize,
-        max_request_bytes: s.uint("max-request-bytes") as usize,
-        quota_backend_bytes: s.int("quota-backend-bytes"),
-        snapshot_count,
-        snapshot_catchup_entries: s.uint(catchup),
-        watch_progress_notify_interval: or(progress, Duration::from_secs(600)),
-        lease_checkpoint: features.is_on("LeaseCheckpoint"),
-        lease_checkpoint_persist: features.is_on("LeaseCheckpointPersist"),
-        auto_compaction,
-        compaction_batch_limit: match s.int(batch) {
-            ..=0 => 1000,
-            limit => limit.unsigned_abs() as usize,
-        },
-        compaction_sleep_interval: or(
-            span("compaction-sleep-interval", "experimental-compaction-sleep-interval"),
-            Duration::from_millis(10),
-        ),
-        initial_corrupt_check: features.is_on("InitialCorruptCheck"),
-        corrupt_check_time: span("corrupt-check-time", "experimental-corrupt-check-time"),
-        compact_hash_check: features.is_on("CompactHashCheck"),
-        compact_hash_check_time: span(
-            "compact-hash-check-time",
-            "experimental-compact-hash-check-time",
-        ),
-        downgrade_check_time: span("downgrade-check-time", "experimental-downgrade-check-time"),
-        warning_apply_duration: span(
-            "warning-apply-duration",
-            "experimental-warning-apply-duration",
-        ),
-        max_snapshots: s.uint("max-snapshots") as usize,
-        max_wals: s.uint("max-wals") as usize,
-        unsafe_no_fsync: s.is_on("unsafe-no-fsync"),
         auth_token: s.text("auth-token").to_owned(),
         auth_token_ttl: Duration::from_secs(s.uint("auth-token-ttl")),
         bcrypt_cost: s.uint("bcrypt-cost"),
-        compat,
-        name,
-        flags: settings,
-        planted: None,
+        unsafe_no_fsync: s.is_on("unsafe-no-fsync"),
+        ..Config::default()
     }
+}
+
+/// How much of everything there may be.
+fn limits(config: &mut Config, s: &Settings) {
+    if s.get("max-learners").is_some() {
+        config.max_learners = usize::try_from(s.int("max-learners")).unwrap_or(0);
+    }
+    config.max_txn_ops = s.uint("max-txn-ops") as usize;
+    config.max_request_bytes = s.uint("max-request-bytes") as usize;
+    config.quota_backend_bytes = s.int("quota-backend-bytes");
+    config.snapshot_count = match (s.uint("snapshot-count"), config.compat) {
+        (0, CompatVersion::V3_5) => 100_000,
+        (0, _) => 10_000,
+        (count, _) => count,
+    };
+    let catchup = s.heir("snapshot-catchup-entries", "experimental-snapshot-catchup-entries");
+    config.snapshot_catchup_entries = s.uint(catchup);
+    config.max_snapshots = s.uint("max-snapshots") as usize;
+    config.max_wals = s.uint("max-wals") as usize;
+    let batch = s.int(s.heir("compaction-batch-limit", "experimental-compaction-batch-limit"));
+    if batch > 0 {
+        config.compaction_batch_limit = batch.unsigned_abs() as usize;
+    }
+}
+
+/// How often what is done.
+fn upkeep(config: &mut Config, s: &Settings) {
+    let span = |name, forerunner| positive(s.nanos(s.heir(name, forerunner)));
+    let progress =
+        span("watch-progress-notify-interval", "experimental-watch-progress-notify-interval");
+    if !progress.is_zero() {
+        config.watch_progress_notify_interval = progress;
+    }
+    let pause = span("compaction-sleep-interval", "experimental-compaction-sleep-interval");
+    if !pause.is_zero() {
+        config.compaction_sleep_interval = pause;
+    }
+    config.corrupt_check_time = span("corrupt-check-time", "experimental-corrupt-check-time");
+    config.compact_hash_check_time =
+        span("compact-hash-check-time", "experimental-compact-hash-check-time");
+    config.downgrade_check_time = span("downgrade-check-time", "experimental-downgrade-check-time");
+    config.warning_apply_duration =
+        span("warning-apply-duration", "experimental-warning-apply-duration");
 }
 
 /// Negative spans never come: they count as none.
 fn positive(nanos: i64) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
-}
-
-fn or(value: Duration, default: Duration) -> Duration {
-    if value.is_zero() { default } else { value }
 }

@@ -125,83 +125,73 @@ fn settings_reach_the_member() {
     assert_eq!(config, expected);
 }
 
-#[test]
-fn a_command_line_that_cannot_be_read_ends_with_two() {
-    check(
-        2,
-        &[
-            ("foo=1", "flag provided but not defined: -foo"),
-            (
-                "listen-peer-urls=ftp://127.0.0.1:2380",
-                "invalid value \"ftp://127.0.0.1:2380\" for flag -listen-peer-urls: \
+const UNREADABLE: &[(&str, &str)] = &[
+    ("foo=1", "flag provided but not defined: -foo"),
+    (
+        "listen-peer-urls=ftp://127.0.0.1:2380",
+        "invalid value \"ftp://127.0.0.1:2380\" for flag -listen-peer-urls: \
                  URL scheme must be http, https, unix, or unixs: ftp://127.0.0.1:2380",
-            ),
-            (
-                "listen-peer-urls=http://127.0.0.1",
-                "invalid value \"http://127.0.0.1\" for flag -listen-peer-urls: \
+    ),
+    (
+        "listen-peer-urls=http://127.0.0.1",
+        "invalid value \"http://127.0.0.1\" for flag -listen-peer-urls: \
                  URL address does not have the form \"host:port\": http://127.0.0.1",
-            ),
-            (
-                "listen-peer-urls=http://127.0.0.1:2380/abc",
-                "invalid value \"http://127.0.0.1:2380/abc\" for flag -listen-peer-urls: \
+    ),
+    (
+        "listen-peer-urls=http://127.0.0.1:2380/abc",
+        "invalid value \"http://127.0.0.1:2380/abc\" for flag -listen-peer-urls: \
                  URL must not contain a path: http://127.0.0.1:2380/abc",
-            ),
-            (
-                "cors=foo",
-                "invalid value \"foo\" for flag -cors: \
+    ),
+    (
+        "cors=foo",
+        "invalid value \"foo\" for flag -cors: \
                  URL scheme must be http, https, unix, or unixs: foo",
-            ),
-            (
-                "initial-cluster-state=foo",
-                "invalid value \"foo\" for flag -initial-cluster-state: invalid value",
-            ),
-            (
-                "heartbeat-interval=fast",
-                "invalid value \"fast\" for flag -heartbeat-interval: parse error",
-            ),
-            (
-                "heartbeat-interval=-1",
-                "invalid value \"-1\" for flag -heartbeat-interval: parse error",
-            ),
-            (
-                "snapshot-count=99999999999999999999",
-                "invalid value \"99999999999999999999\" for flag -snapshot-count: \
+    ),
+    (
+        "initial-cluster-state=foo",
+        "invalid value \"foo\" for flag -initial-cluster-state: invalid value",
+    ),
+    ("heartbeat-interval=fast", "invalid value \"fast\" for flag -heartbeat-interval: parse error"),
+    ("heartbeat-interval=-1", "invalid value \"-1\" for flag -heartbeat-interval: parse error"),
+    (
+        "snapshot-count=99999999999999999999",
+        "invalid value \"99999999999999999999\" for flag -snapshot-count: \
                  value out of range",
-            ),
-            (
-                "max-concurrent-streams=4294967296",
-                "invalid value \"4294967296\" for flag -max-concurrent-streams: \
+    ),
+    (
+        "max-concurrent-streams=4294967296",
+        "invalid value \"4294967296\" for flag -max-concurrent-streams: \
                  strconv.ParseUint: parsing \"4294967296\": value out of range",
-            ),
-            ("pre-vote=yes", "invalid boolean value \"yes\" for -pre-vote: parse error"),
-            (
-                "corrupt-check-time=5",
-                "invalid value \"5\" for flag -corrupt-check-time: parse error",
-            ),
-            (
-                "feature-gates=Foo=true",
-                "invalid value \"Foo=true\" for flag -feature-gates: \
+    ),
+    ("pre-vote=yes", "invalid boolean value \"yes\" for -pre-vote: parse error"),
+    ("corrupt-check-time=5", "invalid value \"5\" for flag -corrupt-check-time: parse error"),
+    (
+        "feature-gates=Foo=true",
+        "invalid value \"Foo=true\" for flag -feature-gates: \
                  unrecognized feature gate: Foo",
-            ),
-            (
-                "feature-gates=LeaseCheckpoint",
-                "invalid value \"LeaseCheckpoint\" for flag -feature-gates: \
+    ),
+    (
+        "feature-gates=LeaseCheckpoint",
+        "invalid value \"LeaseCheckpoint\" for flag -feature-gates: \
                  missing bool value for LeaseCheckpoint",
-            ),
-            (
-                "feature-gates=LeaseCheckpoint=x",
-                "invalid value \"LeaseCheckpoint=x\" for flag -feature-gates: \
+    ),
+    (
+        "feature-gates=LeaseCheckpoint=x",
+        "invalid value \"LeaseCheckpoint=x\" for flag -feature-gates: \
                  invalid value of LeaseCheckpoint=x, err: \
                  strconv.ParseBool: parsing \"x\": invalid syntax",
-            ),
-            ("compat-version=4", "invalid value \"4\" for flag -compat-version: invalid value"),
-            ("log-level=foo", "unrecognized level: \"foo\""),
-            (
-                "v2-deprecation=not-yet",
-                "invalid value \"not-yet\" for flag -v2-deprecation: invalid value \"not-yet\"",
-            ),
-        ],
-    );
+    ),
+    ("compat-version=4", "invalid value \"4\" for flag -compat-version: invalid value"),
+    ("log-level=foo", "unrecognized level: \"foo\""),
+    (
+        "v2-deprecation=not-yet",
+        "invalid value \"not-yet\" for flag -v2-deprecation: invalid value \"not-yet\"",
+    ),
+];
+
+#[test]
+fn a_command_line_that_cannot_be_read_ends_with_two() {
+    check(2, UNREADABLE);
 }
 
 #[test]
@@ -230,134 +220,130 @@ fn flags_come_and_go_with_versions() {
     assert_eq!(good("compat-version=3.5 v2-deprecation=not-yet").compat, CompatVersion::V3_5);
 }
 
-#[test]
-fn flags_that_do_not_go_together_end_with_one() {
-    check(
-        1,
-        &[
-            (
-                "listen-client-urls=http://example.com:2379",
-                "expected IP in URL for binding (http://example.com:2379)",
-            ),
-            ("listen-metrics-urls=http://:1", "expected IP in URL for binding (http://:1)"),
-            (
-                "initial-advertise-peer-urls=http://:2380",
-                "--initial-advertise-peer-urls \"http://:2380\" must be \"host:port\" \
+const UNFIT: &[(&str, &str)] = &[
+    (
+        "listen-client-urls=http://example.com:2379",
+        "expected IP in URL for binding (http://example.com:2379)",
+    ),
+    ("listen-metrics-urls=http://:1", "expected IP in URL for binding (http://:1)"),
+    (
+        "initial-advertise-peer-urls=http://:2380",
+        "--initial-advertise-peer-urls \"http://:2380\" must be \"host:port\" \
                  (unexpected empty host (http://:2380))",
-            ),
-            (
-                "advertise-client-urls=http://:2379",
-                "--advertise-client-urls \"http://:2379\" must be \"host:port\" \
+    ),
+    (
+        "advertise-client-urls=http://:2379",
+        "--advertise-client-urls \"http://:2379\" must be \"host:port\" \
                  (unexpected empty host (http://:2379))",
-            ),
-            (
-                "compat-version=3.7 advertise-client-urls=http://:2379",
-                "--advertise-client-urls \"http://:2379\" must be in the format \"host:port\", \
+    ),
+    (
+        "compat-version=3.7 advertise-client-urls=http://:2379",
+        "--advertise-client-urls \"http://:2379\" must be in the format \"host:port\", \
                  \"unix:/path/to/socket\" or \"unixs:/path/to/socket\" \
                  (unexpected empty host (http://:2379))",
-            ),
-            (
-                "initial-cluster=a=http://a:1 discovery-endpoints=x discovery-token=t",
-                "multiple discovery or bootstrap flags are set. Choose one of \
+    ),
+    (
+        "initial-cluster=a=http://a:1 discovery-endpoints=x discovery-token=t",
+        "multiple discovery or bootstrap flags are set. Choose one of \
                  \"initial-cluster\", \"discovery\", \"discovery-endpoints\" or \"discovery-srv\"",
-            ),
-            (
-                "compat-version=3.5 initial-cluster=a=http://a:1 discovery=x",
-                "multiple discovery or bootstrap flags are set. Choose one of \
+    ),
+    (
+        "compat-version=3.5 initial-cluster=a=http://a:1 discovery=x",
+        "multiple discovery or bootstrap flags are set. Choose one of \
                  \"initial-cluster\", \"discovery\" or \"discovery-srv\"",
-            ),
-            (
-                "compat-version=3.7 discovery-srv=d discovery-endpoints=x discovery-token=t",
-                "multiple discovery or bootstrap flags are set. Choose one of \
+    ),
+    (
+        "compat-version=3.7 discovery-srv=d discovery-endpoints=x discovery-token=t",
+        "multiple discovery or bootstrap flags are set. Choose one of \
                  \"initial-cluster\", \"discovery-endpoints\" or \"discovery-srv\"",
-            ),
-            ("discovery-token=t", "both --discovery-token and --discovery-endpoints must be set"),
-            (
-                "discovery-token=t discovery-endpoints=a,",
-                "--discovery-endpoints must not contain empty endpoints",
-            ),
-            (
-                "discovery-fallback=proxy",
-                "v2 proxy is deprecated, and --discovery-fallback can't be configured as \
+    ),
+    ("discovery-token=t", "both --discovery-token and --discovery-endpoints must be set"),
+    (
+        "discovery-token=t discovery-endpoints=a,",
+        "--discovery-endpoints must not contain empty endpoints",
+    ),
+    (
+        "discovery-fallback=proxy",
+        "v2 proxy is deprecated, and --discovery-fallback can't be configured as \
                  \"proxy\"",
-            ),
-            ("heartbeat-interval=0", "--heartbeat-interval must be >0 (set to 0ms)"),
-            ("election-timeout=0", "--election-timeout must be >0 (set to 0ms)"),
-            (
-                "heartbeat-interval=300",
-                "--election-timeout[1000ms] should be at least as 5 times as \
+    ),
+    ("heartbeat-interval=0", "--heartbeat-interval must be >0 (set to 0ms)"),
+    ("election-timeout=0", "--election-timeout must be >0 (set to 0ms)"),
+    (
+        "heartbeat-interval=300",
+        "--election-timeout[1000ms] should be at least as 5 times as \
                  --heartbeat-interval[300ms]",
-            ),
-            (
-                "election-timeout=60000",
-                "--election-timeout[60000ms] is too long, and should be set less than 50000ms",
-            ),
-            (
-                "listen-client-urls=http://127.0.0.1:2379",
-                "--advertise-client-urls is required when --listen-client-urls is set explicitly",
-            ),
-            ("auto-compaction-mode=foo", "unknown auto-compaction-mode \"foo\""),
-            ("auto-compaction-mode=", "undefined auto-compaction-mode"),
-            (
-                "enable-distributed-tracing distributed-tracing-sampling-rate=1000001",
-                "distributed tracing configurition is not valid: \
+    ),
+    (
+        "election-timeout=60000",
+        "--election-timeout[60000ms] is too long, and should be set less than 50000ms",
+    ),
+    (
+        "listen-client-urls=http://127.0.0.1:2379",
+        "--advertise-client-urls is required when --listen-client-urls is set explicitly",
+    ),
+    ("auto-compaction-mode=foo", "unknown auto-compaction-mode \"foo\""),
+    ("auto-compaction-mode=", "undefined auto-compaction-mode"),
+    (
+        "enable-distributed-tracing distributed-tracing-sampling-rate=1000001",
+        "distributed tracing configurition is not valid: \
                  (tracing sampling rate must be less than 1000000)",
-            ),
-            (
-                "feature-gates=LeaseCheckpointPersist=true",
-                "enabling feature gate LeaseCheckpointPersist requires enabling feature gate \
+    ),
+    (
+        "feature-gates=LeaseCheckpointPersist=true",
+        "enabling feature gate LeaseCheckpointPersist requires enabling feature gate \
                  LeaseCheckpoint",
-            ),
-            (
-                "compat-version=3.5 experimental-enable-lease-checkpoint-persist",
-                "setting experimental-enable-lease-checkpoint-persist requires \
+    ),
+    (
+        "compat-version=3.5 experimental-enable-lease-checkpoint-persist",
+        "setting experimental-enable-lease-checkpoint-persist requires \
                  experimental-enable-lease-checkpoint",
-            ),
-            (
-                "feature-gates=LeaseCheckpoint=true experimental-enable-lease-checkpoint=false",
-                "cannot specify both flags: --experimental-enable-lease-checkpoint=false and \
+    ),
+    (
+        "feature-gates=LeaseCheckpoint=true experimental-enable-lease-checkpoint=false",
+        "cannot specify both flags: --experimental-enable-lease-checkpoint=false and \
                  --feature-gates=LeaseCheckpoint=true at the same time, please just use \
                  --feature-gates=LeaseCheckpoint=true",
-            ),
-            (
-                "corrupt-check-time=1s experimental-corrupt-check-time=1s",
-                "cannot set --experimental-corrupt-check-time and --corrupt-check-time at the \
+    ),
+    (
+        "corrupt-check-time=1s experimental-corrupt-check-time=1s",
+        "cannot set --experimental-corrupt-check-time and --corrupt-check-time at the \
                  same time, please use --corrupt-check-time only",
-            ),
-            (
-                "warning-unary-request-duration=1s experimental-warning-unary-request-duration=1s",
-                "both --experimental-warning-unary-request-duration and \
+    ),
+    (
+        "warning-unary-request-duration=1s experimental-warning-unary-request-duration=1s",
+        "both --experimental-warning-unary-request-duration and \
                  --warning-unary-request-duration flags are set. \
                  Use only --warning-unary-request-duration",
-            ),
-            ("compact-hash-check-time=0", "--compact-hash-check-time must be >0 (set to 0s)"),
-            (
-                "compat-version=3.5 experimental-compact-hash-check-time=-1m",
-                "--experimental-compact-hash-check-time must be >0 (set to -1m0s)",
-            ),
-            (
-                "tls-min-version=TLS9",
-                "unexpected TLS version \"TLS9\" (must be one of: TLS1.2, TLS1.3)",
-            ),
-            (
-                "tls-min-version=TLS1.3 tls-max-version=TLS1.2",
-                "min version (TLS1.3) is greater than max version (TLS1.2)",
-            ),
-            (
-                "tls-min-version=TLS1.3 cipher-suites=FOO",
-                "cipher suites cannot be configured when only TLS1.3 is enabled",
-            ),
-            ("log-format=xml", "unknown log format: xml, supported values json, console"),
-            ("logger=capnslog", "--logger=capnslog is removed in v3.5"),
-            ("logger=foo", "unknown logger option \"foo\""),
-            ("log-outputs=default,stdout", "multi logoutput for \"default\" is not supported yet"),
-            (
-                "enable-log-rotation",
-                "--log-outputs requires a single file path when --log-rotate-config-json is \
+    ),
+    ("compact-hash-check-time=0", "--compact-hash-check-time must be >0 (set to 0s)"),
+    (
+        "compat-version=3.5 experimental-compact-hash-check-time=-1m",
+        "--experimental-compact-hash-check-time must be >0 (set to -1m0s)",
+    ),
+    ("tls-min-version=TLS9", "unexpected TLS version \"TLS9\" (must be one of: TLS1.2, TLS1.3)"),
+    (
+        "tls-min-version=TLS1.3 tls-max-version=TLS1.2",
+        "min version (TLS1.3) is greater than max version (TLS1.2)",
+    ),
+    (
+        "tls-min-version=TLS1.3 cipher-suites=FOO",
+        "cipher suites cannot be configured when only TLS1.3 is enabled",
+    ),
+    ("log-format=xml", "unknown log format: xml, supported values json, console"),
+    ("logger=capnslog", "--logger=capnslog is removed in v3.5"),
+    ("logger=foo", "unknown logger option \"foo\""),
+    ("log-outputs=default,stdout", "multi logoutput for \"default\" is not supported yet"),
+    (
+        "enable-log-rotation",
+        "--log-outputs requires a single file path when --log-rotate-config-json is \
                  defined",
-            ),
-        ],
-    );
+    ),
+];
+
+#[test]
+fn flags_that_do_not_go_together_end_with_one() {
+    check(1, UNFIT);
 }
 
 #[test]

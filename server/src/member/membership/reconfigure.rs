@@ -168,7 +168,8 @@ fn few_started(
 /// A member as Go prints a structure with its field names.
 pub(crate) fn describe(member: &MemberInfo) -> String {
     format!(
-        "{{ID:{} RaftAttributes:{{PeerURLs:[{}] IsLearner:{}}} Attributes:{{Name:{} ClientURLs:[{}]}}}}",
+        "{{ID:{} RaftAttributes:{{PeerURLs:[{}] IsLearner:{}}} \
+         Attributes:{{Name:{} ClientURLs:[{}]}}}}",
         member.id,
         member.peer_urls.join(" "),
         member.is_learner,

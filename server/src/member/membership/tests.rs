@@ -159,7 +159,7 @@ fn changes_have_the_context_of_etcd_and_survive_a_round_trip() {
     let big = 10_276_657_743_932_975_437;
     let bootstrap = MemberInfo {
         id: MemberId(big),
-        name: "default".to_owned(),
+        name: "d".to_owned(),
         peer_urls: vec!["http://localhost:2380".to_owned()],
         ..MemberInfo::default()
     };
@@ -169,9 +169,7 @@ fn changes_have_the_context_of_etcd_and_survive_a_round_trip() {
         (
             MemberChange::Add(bootstrap),
             0,
-            Some(
-                r#"{"id":10276657743932975437,"peerURLs":["http://localhost:2380"],"name":"default"}"#,
-            ),
+            Some(r#"{"id":10276657743932975437,"peerURLs":["http://localhost:2380"],"name":"d"}"#),
         ),
         (
             MemberChange::Add(added.clone()),
@@ -181,9 +179,10 @@ fn changes_have_the_context_of_etcd_and_survive_a_round_trip() {
         (
             MemberChange::Add(MemberInfo { is_learner: true, ..added }),
             3,
-            Some(
-                r#"{"id":10276657743932975437,"peerURLs":["http://localhost:2380"],"isLearner":true}"#,
-            ),
+            Some(concat!(
+                r#"{"id":10276657743932975437,"peerURLs":["http://localhost:2380"],"#,
+                r#""isLearner":true}"#
+            )),
         ),
         (
             MemberChange::Promote(MemberId(big)),

@@ -39,6 +39,7 @@ use std::time::Duration;
 
 use detcd::config::Config;
 use detcd::member::io::{LogLine, Outputs};
+use detcd::planted::Defect;
 use detcd::storage::wal::WalSettings;
 use detsim_reports::record::{Call, ClientId, Internals, MemberName, OpId, Time};
 use rand_chacha::ChaCha8Rng;
@@ -89,6 +90,8 @@ pub struct Options {
     pub wal: WalSettings,
     /// Reads flags.
     pub parse: ParseFlags,
+    /// A planted defect of the members; needs a build with the `planted` feature.
+    pub planted: Option<Defect>,
 }
 
 impl Options {
@@ -105,6 +108,7 @@ impl Options {
             disk: DiskTimes::SSD,
             wal: WalSettings { segment_bytes: 4_000_000 },
             parse: program::parse,
+            planted: None,
         }
     }
 

@@ -57,7 +57,7 @@ impl LoopWorld {
             host.device.wipe();
         }
         let config = match (self.options.parse)(&launch.flags) {
-            Ok(config) => config,
+            Ok(config) => Config { planted: self.options.planted, ..config },
             Err((exit, lines)) => {
                 for line in lines {
                     self.hosts[place].log(self.now, line);

@@ -10,6 +10,10 @@ mod agreement;
 mod describe;
 mod fate;
 mod linearizability;
+mod raft;
+mod reads;
+mod recovery;
+mod replay;
 mod replicas;
 mod report;
 #[cfg(test)]
@@ -32,7 +36,10 @@ pub fn all(
         Checker::Linearizability => linear.linearizability.clone(),
         Checker::Log => linear.log.clone(),
         Checker::Watch => watch::check(history, linear.timeline.as_ref()),
+        Checker::Reads => reads::check(history, linear.timeline.as_ref()),
         Checker::Replicas => replicas::check(history, internals),
+        Checker::Recovery => recovery::check(history, internals),
+        Checker::Raft => raft::check(history, internals),
     };
     Checker::ALL.iter().filter(|&&checker| selection.holds(checker)).map(|&c| run(c)).collect()
 }

@@ -32,8 +32,14 @@ checkers! {
     Log "log";
     /// Watches deliver what they promise.
     Watch "watch";
+    /// Local reads see a state that was, and members never go back.
+    Reads "reads";
     /// All members hold the same state at the same index, and it is the model's.
     Replicas "replicas";
+    /// The cluster serves again once faults are over.
+    Recovery "recovery";
+    /// White box: raft's invariants.
+    Raft "raft";
 }
 
 /// Nobody is called that.

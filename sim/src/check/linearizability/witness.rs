@@ -17,6 +17,7 @@ use super::timeline::{Basis, Timeline};
 use crate::check::agreement::{Disagreement, disagreement};
 use crate::check::describe;
 use crate::check::fate::{Fate, fate, is_linearizable_read, is_write};
+use crate::check::replay::Replay;
 use crate::check::report::{Evidence, Violation};
 use crate::model::{Model, Refusal};
 
@@ -35,7 +36,7 @@ pub(super) struct Testimony {
 /// Verifies the log's claim. `Err` says why the log cannot serve.
 pub(super) fn verify(history: &History, internals: &Internals) -> Result<Testimony, String> {
     let entries = usable(history, internals)?;
-    let mut pass = Pass::new(history, entries);
+    let mut pass = Pass::new(history, entries, Replay::new(history, internals));
     pass.link();
     pass.sort_guests();
     pass.settle(0);
@@ -103,6 +104,7 @@ enum Claim<'a> {
 struct Pass<'a> {
     history: &'a History,
     entries: &'a [Committed],
+    replay: Replay<'a>,
     timeline: Timeline,
     violations: Vec<Violation>,
     /// For each gap, when the first of the operations whose entries follow had returned.
@@ -135,7 +137,7 @@ impl Guest<'_> {
 }
 
 impl<'a> Pass<'a> {
-    fn new(history: &'a History, entries: &'a [Committed]) -> Pass<'a> {
+    fn new(history: &'a History, entries: &'a [Committed], replay: Replay<'a>) -> Pass<'a> {
         let mut latest = vec![Time::NEVER; entries.len() + 1];
         for (place, entry) in entries.iter().enumerate().rev() {
             let returned =
@@ -145,6 +147,7 @@ impl<'a> Pass<'a> {
         Pass {
             history,
             entries,
+            replay,
             timeline: Timeline::new(Model::new(&history.settings), Basis::Log),
             violations: Vec::new(),
             latest,
@@ -256,7 +259,7 @@ impl<'a> Pass<'a> {
     /// Applies an entry and holds its operation's outcome against what it does.
     fn apply(&mut self, place: usize, entry: &'a Committed) {
         let before = self.timeline.model.revision();
-        let result = self.timeline.model.apply_command(&entry.command);
+        let result = self.replay.apply(&mut self.timeline.model, entry);
         let revision = self.timeline.model.revision();
         if revision != before {
             self.close_revision(place);
@@ -283,7 +286,17 @@ impl<'a> Pass<'a> {
         entry: &Committed,
         result: Option<Result<crate::model::Answer, Refusal>>,
     ) {
-        let Some(result) = result else { return };
+        let Some(result) = result else {
+            if matches!(fate(operation), Fate::Answered(_)) && is_write(&operation.call) {
+                let text = format!(
+                    "{} is entry {}, which had no effect",
+                    describe::operation(operation),
+                    entry.index
+                );
+                self.violate("lost-write", &[operation], text);
+            }
+            return;
+        };
         let Command::Client(call) = &entry.command else { return };
         if !is_same_request(call, &operation.call) {
             let text = format!(

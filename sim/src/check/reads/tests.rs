@@ -1,0 +1,109 @@
+//! Local reads that are old, which is their right, and wrong, which is not.
+
+use detsim_reports::record::{Blob, Body, Range};
+
+use super::*;
+use crate::check::linearizability;
+use crate::check::script::{Script, found_one, kv, us};
+
+fn local(key: &str, revision: i64) -> Call {
+    Call::Range(Range { key: Blob::text(key), serializable: true, revision, ..Range::default() })
+}
+
+/// `a` is put at revisions 2 and 3 by 21 us.
+fn store() -> Script {
+    let mut script = Script::new();
+    script.put(10, 11, "a", "1", 2);
+    script.put(20, 21, "a", "2", 3);
+    script
+}
+
+fn rules(script: &Script) -> Vec<String> {
+    let outcome = linearizability::check(&script.history, None, 10_000);
+    assert!(outcome.timeline.is_some());
+    let report = check(&script.history, outcome.timeline.as_ref());
+    report.findings.into_iter().map(|finding| finding.rule).collect()
+}
+
+#[test]
+fn a_local_read_may_be_old() {
+    let mut script = store();
+    let op = script.invoke_at(1, 30, local("a", 0));
+    script.answer(op, 31, 2, found_one(Some(kv("a", "1", 2, 2, 1))));
+    assert_eq!(rules(&script), Vec::<String>::new());
+}
+
+#[test]
+fn a_local_read_may_not_be_wrong() {
+    let mut script = store();
+    let op = script.invoke_at(1, 30, local("a", 0));
+    script.answer(op, 31, 2, found_one(Some(kv("a", "2", 2, 3, 2))));
+    assert_eq!(rules(&script), ["wrong-local-read"]);
+}
+
+#[test]
+fn a_local_read_sees_only_what_is_committed() {
+    let mut script = store();
+    let never = script.invoke_at(1, 30, local("b", 0));
+    script.answer(never, 31, 4, found_one(None));
+    let early = script.invoke_at(1, 12, local("b", 0));
+    script.answer(early, 13, 3, found_one(None));
+    assert_eq!(rules(&script), ["uncommitted-read", "uncommitted-read"]);
+}
+
+#[test]
+fn a_historic_local_read_is_of_the_revision_asked_for() {
+    let mut script = store();
+    let good = script.invoke_at(1, 30, local("a", 2));
+    script.answer(good, 31, 3, found_one(Some(kv("a", "1", 2, 2, 1))));
+    assert_eq!(rules(&script), Vec::<String>::new());
+    let bad = script.invoke_at(2, 30, local("a", 3));
+    script.answer(bad, 31, 2, found_one(Some(kv("a", "1", 2, 2, 1))));
+    assert_eq!(rules(&script), ["wrong-local-read"]);
+}
+
+#[test]
+fn a_local_read_is_refused_only_for_what_was_compacted() {
+    let mut script = store();
+    let refused = script.invoke_at(1, 30, local("a", 2));
+    script.fail(refused, 31, "etcdserver: mvcc: required revision has been compacted");
+    assert_eq!(rules(&script), ["wrong-refusal"]);
+    script.ok(22, 23, Call::Compact { revision: 3, physical: false }, 3, Body::Compact);
+    assert_eq!(rules(&script), Vec::<String>::new());
+}
+
+#[test]
+fn a_process_never_goes_back_but_its_successor_may() {
+    let mut script = store();
+    for (at, revision, value) in [(30, 3, "2"), (40, 2, "1")] {
+        let found = kv("a", value, 2, revision, revision - 1);
+        let op = script.invoke_at(1, at, local("a", 0));
+        script.answer(op, at + 1, revision, found_one(Some(found)));
+    }
+    assert_eq!(rules(&script), ["revision-went-back"]);
+    script.incident(35, 1, "partition n1 | n2");
+    assert_eq!(rules(&script), ["revision-went-back"]);
+    script.incident(35, 1, "kill n2");
+    assert_eq!(rules(&script), Vec::<String>::new());
+}
+
+#[test]
+fn a_process_keeps_its_identity_and_term() {
+    let mut script = store();
+    for at in [30, 40] {
+        let op = script.invoke_at(1, at, local("b", 0));
+        script.answer(op, at + 1, 3, found_one(None));
+    }
+    let header = |script: &mut Script, spoil: fn(&mut Header)| {
+        let operation = script.history.operations.last_mut().expect("there is one");
+        if let Some(Outcome::Ok(reply)) = &mut operation.outcome {
+            spoil(&mut reply.header);
+        }
+    };
+    let mut other = script.clone();
+    header(&mut other, |header| header.member_id = 9);
+    assert_eq!(rules(&other), ["header-identity"]);
+    header(&mut script, |header| header.raft_term = 1);
+    assert_eq!(rules(&script), ["term-went-back"]);
+    assert_eq!(us(1), Time(1_000));
+}

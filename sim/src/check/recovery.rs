@@ -1,0 +1,203 @@
+//! Once faults are over, the cluster serves again within a bound: operations through every
+//! surviving member succeed, none stays unanswered, somebody leads, terms rest, and every survivor
+//! applies what is committed.
+//!
+//! Nothing is owed where the survivors are no quorum that can talk; the record says so by naming
+//! none.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use detsim_reports::record::{
+    CheckReport, History, Internals, Operation, Outcome, RaftRole, RaftState, Severity, Time,
+};
+
+use super::Checker;
+use super::describe;
+use super::fate::{Fate, fate};
+use super::report::{Evidence, Report};
+use crate::model::Model;
+
+/// Terms that may begin after recovery before elections are called a storm.
+const TERMS_MAX: usize = 3;
+
+/// Checks what happens after healing.
+pub(super) fn check(history: &History, internals: Option<&Internals>) -> CheckReport {
+    let mut report = Report::new(Checker::Recovery);
+    let within = Duration::from_millis(history.settings.recovery_within_ms);
+    let Some(healed) = history.healed.filter(|_| !history.survivors.is_empty()) else {
+        report.not_checked("recovery: the run did not end healed, with members that owe it");
+        return report.finish();
+    };
+    let due = healed.after(within);
+    if due > history.ended {
+        report.not_checked(format!(
+            "recovery: the run ended {} ms after healing, before the bound of {} ms",
+            history.ended.since(healed).as_millis(),
+            within.as_millis()
+        ));
+        return report.finish();
+    }
+    let recovery = Recovery { history, due, within };
+    recovery.operations(&mut report);
+    match internals {
+        Some(internals) => {
+            recovery.leadership(&internals.raft, &mut report);
+            recovery.lag(internals, &mut report);
+        }
+        None => report.not_checked(
+            "recovery: who leads and how far members have applied, for the world shows no internals",
+        ),
+    }
+    report.finish()
+}
+
+struct Recovery<'a> {
+    history: &'a History,
+    /// From here on everything must be well.
+    due: Time,
+    within: Duration,
+}
+
+impl Recovery<'_> {
+    fn is_survivor(&self, member: usize) -> bool {
+        self.history.survivors.contains(&member)
+    }
+
+    /// Operations invoked once recovery is due succeed; earlier ones have ended.
+    fn operations(&self, report: &mut Report) {
+        let mut asked = BTreeSet::new();
+        let mut count = 0;
+        for operation in &self.history.operations {
+            if !self.is_survivor(operation.member) || !Model::covers(&operation.call) {
+                continue;
+            }
+            self.unanswered(operation, report);
+            if operation.invoked < self.due {
+                continue;
+            }
+            let reason = match (&operation.outcome, fate(operation)) {
+                (None, _) | (_, Fate::Answered(_) | Fate::Refused(_)) => None,
+                (Some(Outcome::Fail(text) | Outcome::Unknown(text)), _) => Some(text),
+                (Some(Outcome::Ok(_)), _) => None,
+            };
+            count += 1;
+            asked.insert(operation.member);
+            if let Some(reason) = reason {
+                let text = format!(
+                    "{} through {}, {} ms after healing, ends with {reason:?}",
+                    describe::operation(operation),
+                    describe::member(self.history, operation.member),
+                    operation.invoked.since(self.healed()).as_millis()
+                );
+                let evidence = Evidence::of(&[operation]);
+                report.find(Severity::Liveness, "not-serving", evidence, text);
+            }
+        }
+        report.checked(count, "operations held to success after recovery was due");
+        for &member in self.history.survivors.iter().filter(|member| !asked.contains(member)) {
+            report.not_checked(format!(
+                "recovery: whether {} serves, for nobody asked it after recovery was due",
+                describe::member(self.history, member)
+            ));
+        }
+    }
+
+    fn unanswered(&self, operation: &Operation, report: &mut Report) {
+        let waited = self.history.ended.since(operation.invoked.max(self.healed()));
+        if operation.outcome.is_none() && waited > self.within {
+            let text = format!(
+                "{} through {} has no answer {} ms after it was due",
+                describe::operation(operation),
+                describe::member(self.history, operation.member),
+                waited.as_millis()
+            );
+            let evidence = Evidence { at: self.history.ended, ..Evidence::of(&[operation]) };
+            report.find(Severity::Liveness, "unanswered", evidence, text);
+        }
+    }
+
+    fn healed(&self) -> Time {
+        self.history.healed.unwrap_or_default()
+    }
+
+    /// Somebody leads, and terms rest.
+    fn leadership(&self, states: &[RaftState], report: &mut Report) {
+        let mut leading: BTreeSet<usize> = BTreeSet::new();
+        let mut has_led = false;
+        let mut terms: BTreeSet<u64> = BTreeSet::new();
+        let mut is_due = false;
+        for state in states.iter().filter(|state| self.is_survivor(state.member)) {
+            if !is_due && state.at >= self.due {
+                is_due = true;
+                has_led |= !leading.is_empty();
+            }
+            if state.role == RaftRole::Leader {
+                leading.insert(state.member);
+            } else {
+                leading.remove(&state.member);
+            }
+            if is_due {
+                has_led |= !leading.is_empty();
+                terms.insert(state.term);
+            }
+        }
+        has_led |= !leading.is_empty();
+        report.checked(1, "leadership after recovery was due");
+        let evidence = || Evidence {
+            operations: Vec::new(),
+            members: self.history.survivors.clone(),
+            at: self.history.ended,
+        };
+        if !has_led {
+            let text = format!(
+                "none of the survivors leads at any time from {} ms after healing to the end",
+                self.within.as_millis()
+            );
+            report.find(Severity::Liveness, "no-leader", evidence(), text);
+        }
+        if terms.len() > TERMS_MAX {
+            let text = format!(
+                "{} terms are seen after recovery was due, up to term {}",
+                terms.len(),
+                terms.last().copied().unwrap_or(0)
+            );
+            report.find(Severity::Liveness, "election-storm", evidence(), text);
+        }
+    }
+
+    /// Every survivor has applied what was committed a bound before the end.
+    fn lag(&self, internals: &Internals, report: &mut Report) {
+        let before = Time(self.history.ended.0.saturating_sub(self.within.as_nanos() as u64));
+        let committed = internals.committed.iter().filter(|entry| entry.at <= before);
+        let Some(last) = committed.max_by_key(|entry| entry.index) else { return };
+        if internals.committed.iter().any(|entry| entry.cluster != last.cluster) {
+            report
+                .not_checked("recovery: how far members have applied, for there are two clusters");
+            return;
+        }
+        for &member in &self.history.survivors {
+            let applied = internals.applied.iter().filter(|applied| applied.member == member);
+            let reached = applied.map(|applied| applied.index).max().unwrap_or(0);
+            if reached < last.index {
+                let text = format!(
+                    "{} has applied up to index {reached}; index {} was committed {} ms before the \
+                     end of the healed run",
+                    describe::member(self.history, member),
+                    last.index,
+                    self.history.ended.since(last.at).as_millis()
+                );
+                let evidence = Evidence {
+                    operations: Vec::new(),
+                    members: vec![member],
+                    at: self.history.ended,
+                };
+                report.find(Severity::Liveness, "lagging", evidence, text);
+            }
+        }
+        report.checked(self.history.survivors.len(), "survivors held to the committed index");
+    }
+}

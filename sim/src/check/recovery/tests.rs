@@ -1,0 +1,127 @@
+//! A cluster that recovers, and ones that do not.
+
+use detsim_reports::record::{Applied, Command, Committed};
+
+use super::*;
+use crate::check::script::{Script, get, us};
+
+/// Healed at 1 ms, due at 2 ms, over at 4 ms.
+fn healed() -> Script {
+    let mut script = Script::new();
+    script.history.settings.recovery_within_ms = 1;
+    script.history.healed = Some(us(1_000));
+    script.history.survivors = vec![0, 1];
+    script.history.ended = us(4_000);
+    script
+}
+
+fn report(script: &Script) -> CheckReport {
+    check(&script.history, Some(&script.internals))
+}
+
+fn rules(script: &Script) -> Vec<String> {
+    let findings = report(script).findings;
+    assert!(findings.iter().all(|finding| finding.severity == Severity::Liveness));
+    findings.into_iter().map(|finding| finding.rule).collect()
+}
+
+fn state(at: u64, member: usize, term: u64, role: RaftRole) -> RaftState {
+    RaftState {
+        at: us(at),
+        cluster: 1,
+        member,
+        identity: 1,
+        incarnation: 0,
+        term,
+        vote: 0,
+        role,
+        leader: 0,
+        commit: 0,
+        last_index: 0,
+    }
+}
+
+fn led() -> Script {
+    let mut script = healed();
+    script.internals.raft = vec![state(10, 0, 2, RaftRole::Leader)];
+    script
+}
+
+#[test]
+fn nothing_is_owed_without_healing_or_time() {
+    let mut script = healed();
+    script.history.healed = None;
+    assert!(report(&script).not_checked[0].starts_with("recovery: the run did not end healed"));
+    let mut script = healed();
+    script.history.ended = us(1_500);
+    assert!(report(&script).not_checked[0].starts_with("recovery: the run ended 0 ms after"));
+}
+
+#[test]
+fn operations_through_survivors_succeed_once_recovery_is_due() {
+    let mut script = led();
+    for (member, invoked, is_bad) in
+        [(0, 1_500, false), (2, 2_500, false), (0, 2_500, true), (1, 2_600, false)]
+    {
+        let op = script.invoke_at(member, invoked, get("a"));
+        if member == 1 {
+            script.answer(op, invoked + 1, 1, crate::check::script::found_one(None));
+        } else {
+            script.fail(op, invoked + 1, "etcdserver: request timed out");
+        }
+        let expected: &[&str] = if is_bad || member == 1 { &["not-serving"] } else { &[] };
+        assert_eq!(rules(&script), expected, "member {member} at {invoked}");
+    }
+}
+
+#[test]
+fn operations_do_not_stay_unanswered() {
+    let mut script = led();
+    script.invoke(10, get("a"));
+    assert_eq!(rules(&script), ["unanswered"]);
+    let mut script = led();
+    script.invoke(3_500, get("a"));
+    assert_eq!(rules(&script), Vec::<String>::new());
+}
+
+#[test]
+fn somebody_leads() {
+    assert_eq!(rules(&led()), Vec::<String>::new());
+    let mut script = led();
+    script.internals.raft.push(state(1_900, 0, 3, RaftRole::Candidate));
+    assert_eq!(rules(&script), ["no-leader"]);
+    script.internals.raft.push(state(3_900, 1, 4, RaftRole::Leader));
+    assert_eq!(rules(&script), Vec::<String>::new());
+}
+
+#[test]
+fn terms_rest() {
+    let mut script = led();
+    for term in 3..=6 {
+        script.internals.raft.push(state(2_000 + term, 1, term, RaftRole::Candidate));
+    }
+    assert_eq!(rules(&script), ["election-storm"]);
+}
+
+#[test]
+fn survivors_catch_up() {
+    let mut script = led();
+    script.entry(2_500, Command::TermStart, None);
+    let applied = |member| Applied {
+        at: us(2_500),
+        cluster: 1,
+        member,
+        incarnation: 0,
+        index: 1,
+        term: 2,
+        revision: 1,
+        digest: 0,
+    };
+    script.internals.applied = vec![applied(0)];
+    assert_eq!(rules(&script), ["lagging"]);
+    script.internals.applied.push(applied(1));
+    assert_eq!(rules(&script), Vec::<String>::new());
+    let late = Committed { at: us(3_500), index: 2, ..script.internals.committed[0].clone() };
+    script.internals.committed.push(late);
+    assert_eq!(rules(&script), Vec::<String>::new());
+}

@@ -1,26 +1,34 @@
 //! Replica equality: members that applied the same entries hold the same state.
 //!
 //! White box: the digest after each index, by whichever member and in whichever incarnation, is
-//! compared with the first one recorded. Black box: answers to HashKV for the same revision and
-//! compact revision carry the same hash.
+//! compared with the first one recorded; and the model applies the committed entries on its own, so
+//! that members which are all wrong alike are seen. Black box: answers to HashKV for the same
+//! revision and compact revision carry the same hash.
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 
-use detsim_reports::record::{Applied, Body, CheckReport, History, Internals, OpId, Outcome};
+use detsim_reports::record::{
+    Applied, Body, CheckReport, Committed, History, Internals, KeyValue, OpId, Outcome, Sample,
+};
 
 use super::Checker;
 use super::describe;
+use super::replay::Replay;
 use super::report::{Evidence, Report};
+use crate::model::Model;
 
 /// Compares members with each other.
 pub(super) fn check(history: &History, internals: Option<&Internals>) -> CheckReport {
     let mut report = Report::new(Checker::Replicas);
     hashes(history, &mut report);
     match internals {
-        Some(internals) => digests(history, internals, &mut report),
+        Some(internals) => {
+            digests(history, internals, &mut report);
+            against_model(history, internals, &mut report);
+        }
         None => report.not_checked("state at every applied index: the world shows no internals"),
     }
     report.finish()
@@ -100,4 +108,105 @@ fn digests(history: &History, internals: &Internals, report: &mut Report) {
     }
     report.checked(internals.applied.len() - first.len(), "applications compared by digest");
     report.checked(first.len(), "distinct log indices applied");
+}
+
+/// Holds members' revisions and sampled states against a model that applies the log on its own.
+fn against_model(history: &History, internals: &Internals, report: &mut Report) {
+    let replay = Replay::new(history, internals);
+    let mut logs: BTreeMap<u64, Vec<&Committed>> = BTreeMap::new();
+    for entry in &internals.committed {
+        logs.entry(entry.cluster).or_default().push(entry);
+    }
+    let (mut revisions, mut samples) = (0, 0);
+    for (&cluster, log) in &logs {
+        if log.iter().zip(1..).any(|(entry, index)| entry.index != index) {
+            report.not_checked(format!(
+                "the state of cluster {cluster:x} against the model: its log is not whole"
+            ));
+            continue;
+        }
+        let mut model = Model::new(&history.settings);
+        let mut after = vec![model.revision()];
+        let mut waiting: Vec<&Sample> =
+            internals.samples.iter().filter(|sample| sample.cluster == cluster).collect();
+        waiting.sort_by_key(|sample| std::cmp::Reverse(sample.index));
+        for entry in log {
+            let _ = replay.apply(&mut model, entry);
+            after.push(model.revision());
+            while let Some(sample) = waiting.pop_if(|sample| sample.index <= entry.index) {
+                if sample.index == entry.index {
+                    samples += 1;
+                    compare_sample(history, sample, &model, report);
+                }
+            }
+        }
+        revisions += compare_revisions(history, internals, cluster, &after, report);
+    }
+    report.checked(revisions, "revisions after an entry compared with the model's");
+    report.checked(samples, "full states compared with the model's");
+}
+
+/// The revision after each index is the model's. Reports the first difference of each member.
+fn compare_revisions(
+    history: &History,
+    internals: &Internals,
+    cluster: u64,
+    after: &[i64],
+    report: &mut Report,
+) -> usize {
+    let mut compared = 0;
+    let mut differing = Vec::new();
+    for applied in internals.applied.iter().filter(|applied| applied.cluster == cluster) {
+        let Some(&expected) = after.get(applied.index as usize) else { continue };
+        compared += 1;
+        if applied.revision == expected || differing.contains(&applied.member) {
+            continue;
+        }
+        differing.push(applied.member);
+        let evidence =
+            Evidence { operations: Vec::new(), members: vec![applied.member], at: applied.at };
+        let text = format!(
+            "after index {} {} is at revision {}, the model at {expected}",
+            applied.index,
+            describe::member(history, applied.member),
+            applied.revision
+        );
+        report.safety("model-divergence", evidence, text);
+    }
+    compared
+}
+
+/// A member's state in full is the model's.
+fn compare_sample(history: &History, sample: &Sample, model: &Model, report: &mut Report) {
+    let leases: Vec<(i64, i64)> = model.leases().map(|(id, lease)| (id, lease.ttl_s)).collect();
+    let mut keys = model.live();
+    let differing_key = sample.keys.iter().find_map(|kv| match keys.next() {
+        Some(expected) if expected == kv => None,
+        expected => Some((Some(kv), expected)),
+    });
+    let difference = match differing_key.or_else(|| keys.next().map(|kv| (None, Some(kv)))) {
+        Some((found, expected)) => {
+            let tell = |kv: Option<&KeyValue>| {
+                kv.map_or_else(|| "no further key".to_owned(), describe::key_value)
+            };
+            format!("holds {} instead of {}", tell(found), tell(expected))
+        }
+        None if sample.revision != model.revision() => {
+            format!("is at revision {} instead of {}", sample.revision, model.revision())
+        }
+        None if sample.compact_revision != model.compact_revision() => format!(
+            "is compacted up to {} instead of {}",
+            sample.compact_revision,
+            model.compact_revision()
+        ),
+        None if sample.leases != leases => {
+            format!("holds the leases {:?} instead of {leases:?}", sample.leases)
+        }
+        None => return,
+    };
+    let who = describe::member(history, sample.member);
+    let evidence =
+        Evidence { operations: Vec::new(), members: vec![sample.member], at: history.ended };
+    let text = format!("after index {} {who} {difference}, by the model", sample.index);
+    report.safety("model-divergence", evidence, text);
 }

@@ -1,8 +1,9 @@
 //! Members that agree and members that differ.
 
-use detsim_reports::record::{Command, Committed, MemberName, Time};
+use detsim_reports::record::{Call, Command, MemberName, Time};
 
 use super::*;
+use crate::check::script::{Script, kv, put};
 
 fn members() -> History {
     let members = ["n1", "n2"].map(|name| MemberName(name.to_owned())).to_vec();
@@ -66,4 +67,96 @@ fn the_first_differing_index_is_named_once_for_each_incarnation() {
 fn replaying_to_another_state_is_divergence() {
     let found = rules(vec![applied(0, 0, 2, 20), applied(0, 1, 2, 22)]);
     assert_eq!(found.len(), 1);
+}
+
+/// Two puts of `a`, applied by `n1`.
+fn replayed() -> Script {
+    let mut script = Script::new();
+    for value in ["1", "2"] {
+        let op = script.invoke(10, put("a", value));
+        script.log(11, op);
+    }
+    script.internals.applied = vec![
+        Applied { revision: 2, ..applied(0, 0, 1, 1) },
+        Applied { revision: 3, ..applied(0, 0, 2, 2) },
+    ];
+    script.internals.samples = vec![Sample {
+        cluster: 1,
+        member: 0,
+        index: 2,
+        revision: 3,
+        compact_revision: -1,
+        keys: vec![kv("a", "2", 2, 3, 2)],
+        leases: Vec::new(),
+    }];
+    script
+}
+
+fn broken(spoil: impl FnOnce(&mut Internals)) -> Vec<(String, String)> {
+    let mut script = replayed();
+    spoil(&mut script.internals);
+    let report = check(&script.history, Some(&script.internals));
+    report.findings.into_iter().map(|finding| (finding.rule, finding.explanation)).collect()
+}
+
+#[test]
+fn members_agree_with_the_model() {
+    assert_eq!(broken(|_| {}), []);
+    for (spoil, expected) in [
+        (
+            (|run| run.applied[1].revision = 4) as fn(&mut Internals),
+            "after index 2 n1 is at revision 4, the model at 3",
+        ),
+        (
+            |run| run.samples[0].keys[0].version = 1,
+            "after index 2 n1 holds \"a\"=\"2\" created 2 modified 3 version 1 instead of \
+             \"a\"=\"2\" created 2 modified 3 version 2, by the model",
+        ),
+        (
+            |run| run.samples[0].keys.clear(),
+            "after index 2 n1 holds no further key instead of \"a\"=\"2\" created 2 modified 3 \
+             version 2, by the model",
+        ),
+        (
+            |run| run.samples[0].leases.push((7, 10)),
+            "after index 2 n1 holds the leases [(7, 10)] instead of [], by the model",
+        ),
+        (
+            |run| run.samples[0].compact_revision = 2,
+            "after index 2 n1 is compacted up to 2 instead of -1, by the model",
+        ),
+    ] {
+        assert_eq!(broken(spoil), [("model-divergence".to_owned(), expected.to_owned())]);
+    }
+}
+
+#[test]
+fn an_unacknowledged_entry_that_members_refuse_alike_has_no_effect() {
+    let found = broken(|run| {
+        run.applied[1].revision = 2;
+        run.samples[0].revision = 2;
+        run.samples[0].keys = vec![kv("a", "1", 2, 2, 1)];
+    });
+    assert_eq!(found, []);
+}
+
+#[test]
+fn equal_questions_about_hashes_have_equal_answers() {
+    let mut script = Script::new();
+    let ask = |script: &mut Script, member, hash, compact_revision| {
+        let op = script.invoke_at(member, 10, Call::HashKv { revision: 5 });
+        let body = Body::HashKv { hash, compact_revision, hash_revision: 5 };
+        script.answer(op, 20, 9, body);
+    };
+    ask(&mut script, 0, 77, 3);
+    ask(&mut script, 1, 77, 3);
+    ask(&mut script, 2, 78, 4);
+    assert_eq!(check(&script.history, None).findings, []);
+    ask(&mut script, 2, 78, 3);
+    let findings = check(&script.history, None).findings;
+    assert_eq!(findings.len(), 1);
+    assert_eq!(
+        findings[0].explanation,
+        "at revision 5, compacted at 3, n3 hashes to 78 and n1 to 77"
+    );
 }

@@ -83,6 +83,22 @@ pub trait Draw: RngCore {
         &from[self.below(from.len() as u64) as usize]
     }
 
+    /// One of several, each as likely as its weight says.
+    fn weigh<'a, T>(&mut self, from: &'a [(u64, T)]) -> &'a T
+    where
+        Self: Sized,
+    {
+        let mut at = self.below(from.iter().map(|(weight, _)| weight).sum());
+        let chosen = from.iter().find(|(weight, _)| match at.checked_sub(*weight) {
+            Some(rest) => {
+                at = rest;
+                false
+            }
+            None => true,
+        });
+        &chosen.expect("a draw is below the sum of the weights").1
+    }
+
     /// Any order, each as likely.
     fn shuffle<T>(&mut self, items: &mut [T])
     where
@@ -126,6 +142,17 @@ mod tests {
         assert_eq!(seen, [true; 3]);
         assert!((0..100).all(|_| !stream.chance_per_10k(0)));
         assert!((0..100).all(|_| stream.chance_per_10k(10_000)));
+    }
+
+    #[test]
+    fn weights_decide_how_often_something_is_drawn() {
+        let mut stream = Streams::new(5).stream("weights");
+        let mut counts = [0; 3];
+        for _ in 0..1000 {
+            counts[*stream.weigh(&[(1, 0), (0, 1), (3, 2)])] += 1;
+        }
+        assert_eq!(counts[1], 0);
+        assert!((200..300).contains(&counts[0]), "{counts:?}");
     }
 
     #[test]

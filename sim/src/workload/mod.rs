@@ -8,7 +8,12 @@
 //!
 //! To add a workload: an `Entry` in `KINDS`, a constructor in `build`, a file beside this one.
 
+mod author;
+mod mixed;
+mod pool;
 mod register;
+#[cfg(test)]
+mod stage;
 
 use std::time::Duration;
 
@@ -16,10 +21,12 @@ use detsim_reports::record::{Call, Operation, Outcome, Time, WatchMessage};
 use rand_chacha::ChaCha8Rng;
 
 use crate::language::value::{Entry, Settings};
+use crate::model::Refusal;
 use crate::seed::Draw;
+use crate::world::convert::is_read;
 
 /// The workloads that scripts can name.
-pub const KINDS: &[Entry] = &[register::ENTRY];
+pub const KINDS: &[Entry] = &[mixed::ENTRY, register::ENTRY];
 
 /// What a workload can do, handed to each of its methods.
 pub trait Clients {
@@ -65,9 +72,28 @@ pub trait Workload {
 /// Makes the workload of an entry; every parameter of the entry is set.
 pub fn build(kind: &str, settings: &Settings) -> Option<Box<dyn Workload>> {
     match kind {
+        "mixed" => Some(Box::new(mixed::Mixed::new(settings))),
         "register" => Some(Box::new(register::Register::new(settings))),
         _ => None,
     }
+}
+
+/// Whom a slot asks: every second slot stays with one member, the others ask any.
+fn whom(slot: usize, clients: &mut dyn Clients) -> usize {
+    let members = clients.members();
+    let drawn = clients.stream(slot).below(members as u64) as usize;
+    if slot.is_multiple_of(2) { slot / 2 % members } else { drawn }
+}
+
+/// Whether a refusal follows from the request and the state, so that nobody else would answer it
+/// differently for long.
+fn is_refusal(text: &str) -> bool {
+    Refusal::from_text(text).is_some()
+}
+
+/// Whether asking once more does no harm, whatever became of the first time.
+fn is_repeatable(call: &Call) -> bool {
+    is_read(call) || matches!(call, Call::LeaseKeepAlive { .. })
 }
 
 /// The pace of one of several clients that together invoke so many operations per second: the time

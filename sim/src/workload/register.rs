@@ -8,7 +8,7 @@ use detsim_reports::record::{
     TxnOp,
 };
 
-use super::{Clients, Pace, Workload};
+use super::{Clients, Pace, Workload, whom};
 use crate::language::value::{Entry, Kind, Parameter, Settings};
 use crate::seed::Draw;
 
@@ -110,10 +110,7 @@ impl Workload for Register {
 
     fn woken(&mut self, slot: usize, clients: &mut dyn Clients) {
         let call = self.call(slot, clients);
-        // Half of the clients stay with one member, the others ask any.
-        let members = clients.members() as u64;
-        let drawn = clients.stream(slot).below(members) as usize;
-        let member = if slot.is_multiple_of(2) { slot / 2 % members as usize } else { drawn };
+        let member = whom(slot, clients);
         clients.invoke(slot, member, call);
     }
 

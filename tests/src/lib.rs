@@ -7,3 +7,6 @@ mod process_world;
 
 #[cfg(test)]
 mod tidy;
+
+#[cfg(test)]
+mod wal;

@@ -37,7 +37,8 @@ pub(super) struct Reader<'a> {
     length: u64,
     /// Behind the last valid record of the current segment.
     offset: u64,
-    chain: u32,
+    /// The checksum so far; none before the first record, whose segment may continue others.
+    chain: Option<u32>,
     window: Vec<u8>,
     window_start: u64,
 }
@@ -49,7 +50,7 @@ impl<'a> Reader<'a> {
             current: 0,
             length: 0,
             offset: 0,
-            chain: 0,
+            chain: None,
             window: Vec::new(),
             window_start: 0,
         };
@@ -64,7 +65,7 @@ impl<'a> Reader<'a> {
 
     /// The checksum of the last valid record.
     pub(super) fn chain(&self) -> u32 {
-        self.chain
+        self.chain.unwrap_or(0)
     }
 
     fn enter(&mut self, segment: usize) -> Result<(), WalError> {
@@ -175,7 +176,7 @@ impl<'a> Reader<'a> {
                 let from = (self.offset + HEADER - self.window_start) as usize;
                 let data = parsed.data.clone().unwrap_or(0..0);
                 let data = &self.window[from + data.start..from + data.end];
-                let crc = crc32c::crc32c_append(self.chain, data);
+                let crc = crc32c::crc32c_append(self.chain(), data);
                 if parsed.kind != 4 && crc != parsed.crc {
                     return Err(self.torn_or(frame, Reader::checksum)?);
                 }
@@ -190,20 +191,20 @@ impl<'a> Reader<'a> {
             let file = self.sources[self.current].name.clone();
             return Err(WalError::UnexpectedKind { file, kind: parsed.kind });
         };
-        if kind == Kind::Crc && self.chain != 0 && parsed.crc != self.chain {
+        if kind == Kind::Crc && self.chain.is_some_and(|chain| chain != parsed.crc) {
             return Err(self.checksum());
         }
         if (kind == Kind::Crc) != (self.offset == 0) {
             return Err(self.damaged("not a checksum record at the head of its segment"));
         }
-        self.chain = parsed.crc;
+        self.chain = Some(parsed.crc);
         Ok(kind)
     }
 
     /// Whether the bytes after the frame at the offset are a whole record that continues the
     /// chain, whatever the frame says.
     fn body_is_whole(&mut self) -> Result<bool, WalError> {
-        let chain = self.chain;
+        let chain = self.chain();
         let rest = self.length - self.offset;
         let bytes = self.bytes(self.offset + HEADER, rest)?;
         Ok(record::begins_with_whole_record(bytes, chain))

@@ -3,6 +3,8 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use super::*;
 use crate::proto::raftpb::ConfState;
@@ -254,6 +256,22 @@ fn unsynced_records_behind_a_hole_do_not_come_back() {
 }
 
 #[test]
+fn what_lies_behind_a_lost_sector_does_not_follow_the_next_record() {
+    let disk = log(&[save(vec![entry(1, 1, b"x")], Some((1, 0, 1)))]);
+    let mut bytes = disk.read(FIRST).unwrap();
+    bytes[1024..1032].copy_from_slice(&[4, 0, 0, 0, 0, 0, 0, 0x84]);
+    disk.put(FIRST, bytes);
+    let (mut wal, ..) = open(&disk).unwrap();
+    let room = 1024 - wal.tail.offset() as usize;
+    wal.append(LogNumber(1), &save(vec![entry(1, 2, &vec![5; room - 29])], None)).unwrap();
+    assert_eq!(wal.tail.offset(), 1024, "the record ends where the remains begin");
+    wal.commit().unwrap();
+    drop(wal);
+    let (_, image, notes) = open(&disk).unwrap();
+    assert_eq!((image.entries.len(), notes.len()), (2, 0));
+}
+
+#[test]
 fn refusals_say_what_etcd_says() {
     let writes: Vec<LogWrite> =
         (1..=8).map(|index| save(vec![entry(3, index, &[7; 3000])], Some((3, 1, index)))).collect();
@@ -338,4 +356,51 @@ fn a_writer_creates_its_log_with_the_first_write() {
     assert!(exists(&*disk, DIR).unwrap());
     let (_, image, _) = LogWriter::open(disk, DIR, SMALL).unwrap();
     assert_eq!(image.unwrap().entries.len(), 1);
+}
+
+/// Changes of a segment that keep some of it meaningful.
+fn mutate(bytes: &mut Vec<u8>, rng: &mut ChaCha8Rng) {
+    for _ in 0..=rng.next_u32() % 3 {
+        let at = rng.next_u32() as usize % bytes.len();
+        let other = rng.next_u32() as usize % bytes.len();
+        let size = (rng.next_u32() as usize % 64).min(bytes.len() - at.max(other));
+        match rng.next_u32() % 6 {
+            0 => bytes[at] ^= 1 << (rng.next_u32() % 8),
+            1 => bytes[at] = rng.next_u32() as u8,
+            2 => rng.fill_bytes(&mut bytes[at..at + size]),
+            3 => bytes.copy_within(other..other + size, at),
+            4 => bytes.truncate(at.max(1)),
+            _ => bytes[at..at + size].fill(0),
+        }
+    }
+}
+
+#[test]
+fn no_segment_makes_the_reader_panic_and_what_it_accepts_can_be_continued() {
+    let disk = log(&[
+        save(vec![entry(1, 1, b"first"), entry(1, 2, &[9; 300])], Some((1, 2, 1))),
+        snapshot(1, 1),
+        save((3..6).map(|index| entry(2, index, &[3; 90])).collect(), Some((2, 0, 4))),
+        snapshot(4, 2),
+        save(vec![entry(2, 5, b"again")], None),
+    ]);
+    let mut whole = disk.read(FIRST).unwrap();
+    whole.truncate(2048);
+    let mut rng = ChaCha8Rng::seed_from_u64(20);
+    let mut accepted = 0;
+    for round in 0..20_000 {
+        let mut bytes = whole.clone();
+        mutate(&mut bytes, &mut rng);
+        disk.put(FIRST, bytes);
+        let Ok((mut wal, image, _)) = open(&disk) else { continue };
+        accepted += 1;
+        let next = image.entries.last().map_or(image.snapshot.index, |last| last.index) + 1;
+        let term = image.entries.last().map_or(image.snapshot.term, |last| last.term) + 1;
+        wal.append(LogNumber(1), &save(vec![entry(term, next, b"next")], None)).unwrap();
+        wal.commit().unwrap();
+        drop(wal);
+        let (_, again, _) = open(&disk).unwrap_or_else(|error| panic!("round {round}: {error}"));
+        assert_eq!(again.entries.len(), image.entries.len() + 1, "round {round}");
+    }
+    assert!((2_000..18_000).contains(&accepted), "{accepted}");
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::Usage;
 use super::campaign::{Campaign, Job};
 use super::worlds::Choice;
+use crate::world::loop_world::first_difference;
 
 /// What two runs of a job came to.
 enum Compared {
@@ -121,10 +122,11 @@ fn difference(program: &Path, job: &Job<'_>) -> String {
             Err(what) => return format!("the events could not be had: {what}"),
         }
     }
-    match traces[0].iter().zip(&traces[1]).position(|(one, other)| one != other) {
-        Some(at) => {
-            let (one, other) = (&traces[0][at], &traces[1][at]);
-            format!("the first event that differs is number {at}\n  {one}\n  {other}")
+    match first_difference(&traces[0], &traces[1]) {
+        Some((number, one, other)) => {
+            let show = |line: Option<&str>| line.unwrap_or("nothing: it ended before").to_owned();
+            let (one, other) = (show(one), show(other));
+            format!("the first event that differs is number {number}\n  {one}\n  {other}")
         }
         None => "the same two runs done again did not differ in any event that is told".to_owned(),
     }

@@ -7,6 +7,7 @@ use crate::language::Script;
 use crate::language::ast::{Action, Statement};
 use crate::run::{Options, WORLDS};
 use crate::world::World;
+use crate::world::loop_world::{self, LoopWorld};
 use crate::world::process::{Leave, Links, ProcessWorld};
 
 /// Which world runs take place in.
@@ -70,7 +71,7 @@ impl Choice {
     /// A fresh world for a script.
     pub fn make(&self, seed: u64, script: &Script) -> Result<Box<dyn World>, String> {
         match self {
-            Choice::Loop => make_loop(seed, &Options::of(script)),
+            Choice::Loop => Ok(make_loop(seed, &Options::of(script, seed))),
             Choice::Process { program, .. } => {
                 let links = if breaks_links(script) { Links::Relayed } else { Links::Direct };
                 let world = ProcessWorld::new(program, links, Leave::Nothing);
@@ -98,6 +99,10 @@ fn beside() -> PathBuf {
     std::env::current_exe().unwrap_or_default().with_file_name("detcd")
 }
 
-fn make_loop(_seed: u64, _options: &Options) -> Result<Box<dyn World>, String> {
-    Err("this build holds no loop world".to_owned())
+fn make_loop(seed: u64, options: &Options) -> Box<dyn World> {
+    let mut settings = loop_world::Options::new(seed);
+    settings.peers.latency = options.latency();
+    settings.clients.latency = options.latency();
+    settings.codec = options.codec();
+    Box::new(LoopWorld::new(settings))
 }

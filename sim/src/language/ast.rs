@@ -101,6 +101,8 @@ pub enum Statement {
     },
     /// Something that must hold.
     Expect(Expect),
+    /// A finding of this checker or rule does not make the run fail.
+    Allow(String),
     /// An operation of a client, by hand.
     Operation(Operation),
 }

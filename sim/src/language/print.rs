@@ -76,6 +76,7 @@ impl fmt::Display for Statement {
             Statement::Check { checkers } if checkers.is_empty() => f.write_str("check all"),
             Statement::Check { checkers } => write!(f, "check {}", checkers.join(" ")),
             Statement::Expect(expect) => write!(f, "expect {expect}"),
+            Statement::Allow(what) => write!(f, "allow finding {}", quoted_if_needed(what)),
             Statement::Operation(operation) => write!(f, "{operation}"),
         }
     }

@@ -1,7 +1,7 @@
 //! Client operations that a script asks for one by one, and what their answers must be.
 //!
-//! The client waits until the member serves, as a client that dials does, but not longer than its
-//! timeout; then it asks once. Nothing is retried.
+//! The client waits until the member serves and the cluster has decided its version, as a client
+//! that dials does, but not longer than its timeout; then it asks once. Nothing else is retried.
 
 use std::time::Duration;
 
@@ -14,6 +14,9 @@ use detsim_reports::record::{Target as CompareTarget, Txn, TxnOp};
 use super::member::{Role, expand};
 use super::runner::{Runner, Stop};
 use crate::language::ast::{self, Answer, Extent, Operation, Request, Target};
+
+/// What members answer before the cluster has decided its version; without effect.
+const NOT_CAPABLE: &str = "etcdserver: not capable";
 
 /// How an operation by hand ended.
 pub struct Ended {
@@ -40,7 +43,7 @@ impl Runner<'_> {
         }
         let timeout = operation.timeout.unwrap_or(self.traffic.timeout());
         let ended = match self.call(via, &concrete.request, timeout)? {
-            Ok(call) => self.ask(via, call, timeout)?,
+            Ok(call) => self.ask_capable(via, &call, timeout)?,
             Err(ended) => ended,
         };
         self.note_configuration(&concrete.request, &ended.outcome);
@@ -70,6 +73,19 @@ impl Runner<'_> {
             .collect();
         let ready = up.iter().copied().find(|place| self.world.status(*place).ready);
         ready.or(up.first().copied()).unwrap_or(0)
+    }
+
+    /// Asks a member once it serves and knows the cluster's version.
+    fn ask_capable(&mut self, via: usize, call: &Call, timeout: Duration) -> Result<Ended, Stop> {
+        let until = self.world.now().after(timeout);
+        loop {
+            let ended = self.ask(via, call.clone(), timeout)?;
+            let is_early = matches!(&ended.outcome, Outcome::Fail(text) if text == NOT_CAPABLE);
+            if !is_early || self.world.now() >= until {
+                return Ok(ended);
+            }
+            self.pass(Duration::from_millis(50))?;
+        }
     }
 
     /// Asks a member once it serves.

@@ -12,6 +12,8 @@ use crate::language::value::show_duration;
 const WITHIN: Duration = Duration::from_secs(10);
 /// How long a condition must last when nothing is said.
 const LASTS: Duration = Duration::from_secs(1);
+/// How far bounds are stretched where time is the machine's.
+const STRETCH: u32 = 6;
 /// Between two looks at conditions that cost operations.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -107,6 +109,15 @@ impl Runner<'_> {
         Ok(places)
     }
 
+    /// How long something may take: what is said, in simulated worlds. In others time is the
+    /// machine's, and bounds are stretched.
+    pub(super) fn patience(&self, within: Duration) -> Duration {
+        match self.world.trace_hash() {
+            Some(_) => within,
+            None => within * STRETCH,
+        }
+    }
+
     /// Waits until it holds.
     fn becoming(
         &mut self,
@@ -115,7 +126,7 @@ impl Runner<'_> {
         what: &str,
         mut holds: impl FnMut(&mut Self) -> bool,
     ) -> Result<(), Stop> {
-        let until = self.world.now().after(within);
+        let until = self.world.now().after(self.patience(within));
         if self.pass_until(until, &mut holds)? {
             return Ok(());
         }
@@ -175,7 +186,7 @@ impl Runner<'_> {
         within: Duration,
     ) -> Result<(), Stop> {
         let name = self.members[place].name.clone();
-        let until = self.world.now().after(within);
+        let until = self.world.now().after(self.patience(within));
         self.pass_until(until, &mut |runner| runner.members[place].exit.is_some())?;
         let Some(index) = self.members[place].exit else {
             let within = show_duration(within);
@@ -253,7 +264,7 @@ impl Runner<'_> {
         within: Duration,
         what: &str,
     ) -> Result<(), Stop> {
-        let until = self.world.now().after(within);
+        let until = self.world.now().after(self.patience(within));
         loop {
             let all = self.all_data(places)?;
             if all.iter().all(|data| data.is_some() && *data == all[0]) {
@@ -297,7 +308,7 @@ impl Runner<'_> {
         are_same: bool,
         what: &str,
     ) -> Result<(), Stop> {
-        let until = self.world.now().after(within);
+        let until = self.world.now().after(self.patience(within));
         loop {
             let mut ids = Vec::new();
             for place in places {
@@ -337,7 +348,7 @@ impl Runner<'_> {
         for name in names {
             wanted.push(self.place(name)?);
         }
-        let until = self.world.now().after(within);
+        let until = self.world.now().after(self.patience(within));
         loop {
             let timeout = self.traffic.timeout();
             let ended = self.ask(via, Call::MemberList { linearizable: true }, timeout)?;

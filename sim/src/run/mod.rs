@@ -80,7 +80,7 @@ pub fn expressible_in(script: &Script) -> Vec<String> {
 
 /// Runs a script in a fresh world that was made for the same seed.
 pub fn run(setup: &Setup<'_>, world: &mut dyn World) -> RunRecord {
-    let options = Options::of(setup.script);
+    let options = Options::of(setup.script, setup.seed);
     let world_name = world.name();
     let mut runner = Runner::new(world, setup.seed, options.clone());
     let stop = match expressible_in(setup.script).iter().any(|name| name == world_name) {
@@ -155,7 +155,7 @@ fn conclude(
     }
     let mut findings = std::mem::take(&mut runner.findings);
     findings.extend(reports.iter().flat_map(|report| report.findings.iter().cloned()));
-    let (expected, mut findings) = sort_out(findings, &runner.wanted);
+    let (expected, mut findings) = sort_out(findings, &runner.wanted, &runner.allowed);
     if least == Verdict::Passed {
         absent_findings(&mut findings, &expected, &runner.wanted, simulated);
     }
@@ -243,9 +243,14 @@ fn matches(finding: &Finding, wanted: &str) -> bool {
     finding.checker == wanted || finding.rule == wanted || finding.signature() == wanted
 }
 
-/// Findings that are expected, and the others.
-fn sort_out(findings: Vec<Finding>, wanted: &[String]) -> (Vec<Finding>, Vec<Finding>) {
-    findings.into_iter().partition(|finding| wanted.iter().any(|it| matches(finding, it)))
+/// Findings that are expected or allowed, and the others.
+fn sort_out(
+    findings: Vec<Finding>,
+    wanted: &[String],
+    allowed: &[String],
+) -> (Vec<Finding>, Vec<Finding>) {
+    let fine = |finding: &Finding| wanted.iter().chain(allowed).any(|it| matches(finding, it));
+    findings.into_iter().partition(fine)
 }
 
 /// What was expected to be found and was not: then the harness, or the scenario, is wrong.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::language::Script;
 use crate::language::ast::Statement;
-use crate::language::value::{Kind, Parameter, Settings};
+use crate::language::value::{Kind, Parameter, Settings, Value};
+use crate::seed::{Draw, Streams};
 
 /// The options that scripts can set.
 pub const OPTIONS: &[Parameter] = &[
@@ -18,8 +19,14 @@ pub const OPTIONS: &[Parameter] = &[
     Parameter {
         name: "latency",
         kind: Kind::Span,
-        default: "200us..1ms",
+        default: "100us..1ms",
         meaning: "how long a message travels when nothing is wrong",
+    },
+    Parameter {
+        name: "codec",
+        kind: Kind::Words(&["drawn", "on", "off"]),
+        default: "drawn",
+        meaning: "raft messages pass through their encoding; drawn: in one seed of sixteen",
     },
     Parameter {
         name: "recovery",
@@ -37,8 +44,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// What a script says, completed with the defaults.
-    pub fn of(script: &Script) -> Options {
+    /// What a script says, completed with the defaults and with what the seed decides.
+    pub fn of(script: &Script, seed: u64) -> Options {
         let mut said = Settings::default();
         for (_, statement) in script.statements() {
             if let Statement::Option(settings) = statement {
@@ -47,7 +54,19 @@ impl Options {
         }
         // What is said last counts.
         said.0.reverse();
-        Options { settings: said.with_defaults(OPTIONS) }
+        let mut settings = said.with_defaults(OPTIONS);
+        let is_on = match settings.words("codec") {
+            [word] if word == "on" => true,
+            [word] if word == "off" => false,
+            _ => Streams::new(seed).stream("codec").below(16) == 0,
+        };
+        let word = if is_on { "on" } else { "off" };
+        for (name, value) in &mut settings.0 {
+            if name == "codec" {
+                *value = Value::Words(vec![word.to_owned()]);
+            }
+        }
+        Options { settings }
     }
 
     /// How long a client waits for an answer.
@@ -58,6 +77,11 @@ impl Options {
     /// How long a message travels when nothing is wrong.
     pub fn latency(&self) -> (Duration, Duration) {
         self.settings.span("latency").expect("it has a default")
+    }
+
+    /// Whether raft messages pass through their encoding.
+    pub fn codec(&self) -> bool {
+        self.settings.words("codec") == ["on"]
     }
 
     /// How long recovery may take.

@@ -72,6 +72,8 @@ pub struct Runner<'w> {
     pub(super) findings: Vec<Finding>,
     /// Findings that make the run pass.
     pub(super) wanted: Vec<String>,
+    /// Findings that do not make it fail.
+    pub(super) allowed: Vec<String>,
     /// Names of checkers to run, if any.
     pub(super) checkers: Option<Vec<String>>,
     pub(super) checked: Vec<String>,
@@ -102,6 +104,7 @@ impl<'w> Runner<'w> {
             plan: Plan::default(),
             findings: Vec::new(),
             wanted: Vec::new(),
+            allowed: Vec::new(),
             checkers: None,
             checked: Vec::new(),
             not_checked: Vec::new(),
@@ -147,6 +150,7 @@ impl<'w> Runner<'w> {
                 self.settle()?;
                 self.select(checkers);
             }
+            Statement::Allow(what) => self.allowed.push(what.clone()),
             Statement::Expect(expect) => {
                 let concrete = self.expect(expect)?;
                 self.plan.push(Statement::Expect(concrete));

@@ -106,7 +106,7 @@ impl Runner<'_> {
     }
 
     fn awaited_leader(&mut self) -> Result<usize, Stop> {
-        let until = self.world.now().after(LEADER_WITHIN);
+        let until = self.world.now().after(self.patience(LEADER_WITHIN));
         let mut leader = None;
         self.pass_until(until, &mut |runner| {
             leader = runner.leader();

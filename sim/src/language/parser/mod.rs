@@ -19,7 +19,7 @@ use super::value::{Entry, Kind, Parameter};
 use cursor::{Cursor, Parsed};
 
 /// The words that begin a statement.
-const STATEMENTS: [&str; 46] = [
+const STATEMENTS: [&str; 47] = [
     "worlds",
     "seed",
     "option",
@@ -48,6 +48,7 @@ const STATEMENTS: [&str; 46] = [
     "converge",
     "check",
     "expect",
+    "allow",
     "put",
     "get",
     "delete",
@@ -211,6 +212,10 @@ impl Scope {
             }
             "check" => self.check(cursor),
             "expect" => Ok(Statement::Expect(self.expect(cursor)?)),
+            "allow" => {
+                cursor.must_take("finding")?;
+                Ok(Statement::Allow(cursor.free("a checker, a rule, or `checker/rule`")?))
+            }
             word if actions::WORDS.contains(&word) => Ok(Statement::Do(self.action(word, cursor)?)),
             word => Ok(Statement::Operation(self.operation(word, cursor)?)),
         }

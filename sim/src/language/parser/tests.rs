@@ -134,6 +134,7 @@ fn running_reads_and_prints_the_same() {
         "converge",
         "converge within=10s",
         "check all",
+        "allow finding process/unexpected-exit",
         "check watch linearizability",
     ] {
         same(statement);

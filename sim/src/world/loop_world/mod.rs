@@ -287,6 +287,10 @@ impl World for LoopWorld {
         self.run_until(until.0)
     }
 
+    fn link_quality(&self) -> LinkQuality {
+        self.options.peers.clone()
+    }
+
     fn trace_hash(&self) -> Option<u64> {
         Some(self.hash())
     }

@@ -268,6 +268,8 @@ pub enum Request {
     Put {
         key: String,
         value: String,
+        /// The value is repeated up to so many bytes; 0 for the value as it is.
+        size: u64,
         lease: i64,
         prev_kv: bool,
     },

@@ -9,7 +9,7 @@ use super::ast::{
 };
 use super::flags;
 use super::parser::{CLASSES, DISK_FAULTS};
-use super::value::{Settings, Value, quoted, quoted_if_needed, show_duration};
+use super::value::{Settings, Value, quoted, quoted_if_needed, show_duration, show_size};
 use crate::world::{ClockFault, DiskFault, MessageClass};
 
 impl fmt::Display for Script {
@@ -264,8 +264,11 @@ impl fmt::Display for Extent {
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Request::Put { key, value, lease, prev_kv } => {
+            Request::Put { key, value, size, lease, prev_kv } => {
                 write!(f, "put {} {}", free(key), free(value))?;
+                if *size > 0 {
+                    write!(f, " size={}", show_size(*size))?;
+                }
                 write_number(f, "lease", *lease)?;
                 write_switch(f, "prev-kv", *prev_kv)
             }

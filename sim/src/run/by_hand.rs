@@ -247,9 +247,9 @@ fn plain_call(request: &Request) -> Call {
 
 fn key_operation(request: &Request) -> TxnOp {
     match request {
-        Request::Put { key, value, lease, prev_kv } => TxnOp::Put(Put {
+        Request::Put { key, value, size, lease, prev_kv } => TxnOp::Put(Put {
             key: Blob::text(key),
-            value: Blob::text(value),
+            value: sized(value, *size),
             lease: *lease,
             prev_kv: *prev_kv,
             ..Put::default()
@@ -271,6 +271,14 @@ fn key_operation(request: &Request) -> TxnOp {
             prev_kv: *prev_kv,
         }),
         other => unreachable!("`{other}` is not about keys"),
+    }
+}
+
+/// A value repeated up to a size.
+fn sized(value: &str, size: u64) -> Blob {
+    match size {
+        0 => Blob::text(value),
+        size => Blob(value.bytes().cycle().take(size as usize).collect()),
     }
 }
 

@@ -155,9 +155,12 @@ fn key_request(word: &str, cursor: &mut Cursor) -> Parsed<Request> {
     Ok(match word {
         "put" => {
             let value = cursor.free("a value")?;
-            let settings = cursor.settings(&[parameter("lease", Kind::Count), PREV_KV])?;
+            let lease = parameter("lease", Kind::Count);
+            let size = parameter("size", Kind::Size);
+            let settings = cursor.settings(&[size, lease, PREV_KV])?;
+            let size = settings.number("size").unwrap_or(0);
             let lease = settings.number("lease").unwrap_or(0) as i64;
-            Request::Put { key, value, lease, prev_kv: settings.has("prev-kv") }
+            Request::Put { key, value, size, lease, prev_kv: settings.has("prev-kv") }
         }
         "get" => {
             let limit = parameter("limit", Kind::Count);

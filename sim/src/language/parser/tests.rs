@@ -171,6 +171,7 @@ fn expectations_read_and_print_the_same() {
 fn operations_read_and_print_the_same() {
     for operation in [
         "put k v via=n1",
+        "put k v size=64KB",
         "put \"a=b\" \"two words\" lease=7 prev-kv via=leader timeout=2s; expect unknown",
         "get k prefix serializable rev=4 limit=10 via=n2; expect count=3 revision=4",
         "get a to=z count-only; expect none",

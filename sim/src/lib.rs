@@ -1,5 +1,6 @@
 //! The simulator and its harness.
 
+pub mod bench;
 pub mod check;
 pub mod cli;
 pub mod disk;

@@ -5,9 +5,10 @@
 //! options, the seed, and the calls made on the world.
 //!
 //! What this world cannot see: threads and how they interleave within a process; HTTP/2 and its
-//! flow control, keep-alives and cancellation races; encodings, unless `codec` is on; acknowledgements
-//! of TCP, so that a link cut one way still carries the other way's traffic on connections that
-//! stand; name resolution, TLS, and files other than the log. `README.md` beside this file says more.
+//! flow control, keep-alives and cancellation races; encodings, unless `codec` is on; TCP's
+//! acknowledgements, so that a link cut one way still carries the other way's traffic on
+//! connections that stand; name resolution, TLS, and files other than the log. `README.md` beside
+//! this file says more.
 
 mod calls;
 mod client;
@@ -145,6 +146,37 @@ impl LoopWorld {
     /// A world without members, at time zero.
     pub fn new(options: Options) -> LoopWorld {
         LoopWorld::with_program(options, Rc::new(program::Detcd))
+    }
+
+    /// A world with a cluster of so many founders, which are started.
+    pub fn cluster(options: Options, of: usize) -> LoopWorld {
+        let mut world = LoopWorld::new(options);
+        for place in 0..of {
+            world.add_member(&MemberName(format!("n{}", place + 1))).expect("a new name");
+        }
+        for place in 0..of {
+            let launch = world.founder(place, of);
+            world.start(place, &launch).expect("it does not run");
+        }
+        world
+    }
+
+    /// How a founder of a cluster of so many is started.
+    pub fn founder(&self, place: usize, of: usize) -> Launch {
+        let listed: Vec<String> =
+            (0..of).map(|place| format!("n{}={}", place + 1, self.peer_url(place))).collect();
+        let name = format!("n{}", place + 1);
+        let flags = [
+            ("data-dir", format!("{name}.etcd")),
+            ("name", name),
+            ("initial-cluster", listed.join(",")),
+            ("initial-advertise-peer-urls", self.peer_url(place)),
+            ("listen-peer-urls", self.peer_url(place)),
+            ("advertise-client-urls", self.client_url(place)),
+            ("listen-client-urls", self.client_url(place)),
+        ];
+        let flags = flags.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        Launch { flags, wipe: false }
     }
 
     /// The same with another program in the members' place.

@@ -22,8 +22,8 @@ const POSTS_MAX: u32 = 4;
 const PIPELINE_MAX: usize = 64;
 
 impl LoopWorld {
-    /// Sends a packet over a link. Packets of one flow carry the flow's last arrival as `not_before`
-    /// and learn when they arrive; `None` when that is unknown.
+    /// Sends a packet over a link. Packets of one flow carry the flow's last arrival as
+    /// `not_before` and learn when they arrive; `None` when that is unknown.
     pub(super) fn transmit(
         &mut self,
         from: End,

@@ -1,5 +1,5 @@
-//! Raft streams between members: they are dialed, stand and break (contract-cluster.md, sections 5.1
-//! to 5.7).
+//! Raft streams between members: they are dialed, stand and break.
+//! Source: contract-cluster.md, sections 5.1 to 5.7.
 //!
 //! A stream dies when its reader hears nothing for five seconds, when either process ends, or when
 //! it is reset; it is dialed again within 100 ms. A knock at a cut link is repeated as TCP repeats

@@ -8,40 +8,17 @@ use detsim_reports::record::{
 
 use super::script::run;
 use crate::world::loop_world::{LoopWorld, Options};
-use crate::world::{DiskFault, End, Launch, MessageClass, NetworkFault, World, WorldEvent};
-
-/// The flags of a member of a cluster of so many.
-fn launch(world: &LoopWorld, place: usize, of: usize, state: &str) -> Launch {
-    let cluster: Vec<String> =
-        (0..of).map(|place| format!("n{}={}", place + 1, world.peer_url(place))).collect();
-    let name = format!("n{}", place + 1);
-    let flags = [
-        ("data-dir", format!("{name}.etcd")),
-        ("name", name),
-        ("initial-cluster", cluster.join(",")),
-        ("initial-cluster-state", state.to_owned()),
-        ("initial-advertise-peer-urls", world.peer_url(place)),
-        ("listen-peer-urls", world.peer_url(place)),
-        ("advertise-client-urls", world.client_url(place)),
-        ("listen-client-urls", world.client_url(place)),
-    ];
-    let flags = flags.map(|(name, value)| (name.to_owned(), value)).to_vec();
-    Launch { flags, wipe: false }
-}
+use crate::world::{DiskFault, End, MessageClass, NetworkFault, World, WorldEvent};
 
 fn start_all(world: &mut LoopWorld, of: usize) {
     for place in 0..of {
-        let launch = launch(world, place, of, "new");
+        let launch = world.founder(place, of);
         world.start(place, &launch).expect("it does not run");
     }
 }
 
 fn cluster_with(options: Options, of: usize) -> LoopWorld {
-    let mut world = LoopWorld::new(options);
-    for place in 0..of {
-        world.add_member(&MemberName(format!("n{}", place + 1))).expect("a new name");
-    }
-    start_all(&mut world, of);
+    let mut world = LoopWorld::cluster(options, of);
     let events = run(&mut world, 5_000);
     assert_eq!(events, []);
     for place in 0..of {
@@ -141,7 +118,7 @@ fn another_member_leads_when_the_leader_is_killed_and_cut_off() {
     let second = world.status(survivor).leader.expect("there is a leader again");
     assert_ne!(second, first);
     assert!(matches!(ask(&mut world, 0, survivor, &put("k", "v")), Outcome::Ok(_)));
-    let again = launch(&world, first, 3, "new");
+    let again = world.founder(first, 3);
     world.start(first, &again).expect("it does not run");
     run(&mut world, 3_000);
     for other in (0..3).filter(|other| *other != second) {
@@ -205,7 +182,8 @@ fn a_stopped_leader_hands_over_before_it_ends() {
 fn joining_a_cluster_that_does_not_exist_fails_with_etcds_words() {
     let mut world = LoopWorld::new(Options::new(1));
     world.add_member(&MemberName("n1".to_owned())).expect("a new name");
-    let existing = launch(&world, 0, 3, "existing");
+    let mut existing = world.founder(0, 3);
+    existing.flags.push(("initial-cluster-state".to_owned(), "existing".to_owned()));
     world.start(0, &existing).expect("it does not run");
     let events = run(&mut world, 2_000);
     assert!(matches!(&events[..], [WorldEvent::Exited { exit, .. }] if exit.code == 1));

@@ -1,0 +1,226 @@
+//! What the loop world costs: simulated seconds and operations per second of processor time, with
+//! recording and checking on.
+//!
+//! Figures depend on the machine; the trace hash beside each does not, and says whether two figures
+//! are of the same run.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use detsim_reports::record::{
+    Blob, Call, ClientId, History, OpId, Operation, Outcome, Put, Range, Time,
+};
+
+use crate::check::{self, Selection};
+use crate::world::loop_world::{LoopWorld, Options};
+use crate::world::{World, WorldEvent};
+
+/// Members of the clusters measured.
+const MEMBERS: usize = 3;
+
+/// How long a cluster may take until it serves.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long clients wait.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// One measurement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Figure {
+    /// Of what.
+    pub name: String,
+    /// Virtual time that passed.
+    pub simulated: Duration,
+    /// Client operations that ended well.
+    pub operations: u64,
+    /// Inputs that members took, and events.
+    pub counts: (u64, u64),
+    /// Processor time of the simulation.
+    pub cpu: Duration,
+    /// Processor time of the checkers.
+    pub checking: Duration,
+    /// The run's trace hash.
+    pub hash: u64,
+}
+
+/// A cluster that nobody uses.
+pub fn idle(seed: u64, simulated: Duration) -> Figure {
+    let mut measured = Measured::begin("idle", seed);
+    let until = measured.world.now().after(simulated);
+    while measured.world.advance(until) != WorldEvent::Reached {}
+    measured.finish()
+}
+
+/// A cluster with so many puts per second, one after another from a few clients.
+pub fn paced(seed: u64, simulated: Duration, puts_per_s: u64) -> Figure {
+    let mut measured = Measured::begin(&format!("{puts_per_s} puts/s"), seed);
+    let pause = Duration::from_nanos(1_000_000_000 / puts_per_s);
+    let end = measured.world.now().after(simulated);
+    let mut next = measured.world.now();
+    while next < end {
+        measured.invoke(next.0);
+        next = next.after(pause);
+        measured.pass(next.min(end));
+    }
+    measured.finish()
+}
+
+/// So many operations, half of them puts, from clients that each ask again once they are answered.
+pub fn saturated(seed: u64, operations: u64, clients: u32) -> Figure {
+    let mut measured = Measured::begin(&format!("{clients} clients, closed loop"), seed);
+    for client in 0..clients {
+        measured.invoke(u64::from(client));
+    }
+    while measured.ended < operations {
+        match measured.world.advance(Time::NEVER) {
+            WorldEvent::Completed { op, outcome } => {
+                measured.complete(op, outcome);
+                measured.invoke(u64::from(op.0));
+            }
+            WorldEvent::Reached => break,
+            _ => {}
+        }
+    }
+    measured.finish()
+}
+
+/// Figures as a table.
+pub fn table(figures: &[Figure]) -> String {
+    let mut table = format!(
+        "{:<24} {:>12} {:>12} {:>10} {:>10} {:>8} {:>18}\n",
+        "three members", "sim s/CPU s", "op/CPU s", "ns/input", "check %", "CPU s", "trace hash"
+    );
+    for figure in figures {
+        let total = figure.cpu + figure.checking;
+        let per_cpu = |amount: u128| amount * 1_000_000_000 / total.as_nanos().max(1);
+        let per_input = figure.cpu.as_nanos() / u128::from(figure.counts.0.max(1));
+        let checking = figure.checking.as_nanos() * 100 / total.as_nanos().max(1);
+        let _infallible = writeln!(
+            table,
+            "{:<24} {:>12} {:>12} {:>10} {:>10} {:>8.2} {:>18}",
+            figure.name,
+            per_cpu(u128::from(figure.simulated.as_secs())),
+            per_cpu(u128::from(figure.operations)),
+            per_input,
+            checking,
+            total.as_secs_f64(),
+            format!("{:016x}", figure.hash),
+        );
+    }
+    table
+}
+
+/// Processor time of this thread.
+fn cpu_time() -> Duration {
+    use rustix::time::{ClockId, clock_gettime};
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// A measurement under way.
+struct Measured {
+    name: String,
+    world: LoopWorld,
+    history: History,
+    ended: u64,
+    began: Time,
+    counts: (u64, u64),
+    cpu: Duration,
+}
+
+impl Measured {
+    fn begin(name: &str, seed: u64) -> Measured {
+        let mut world = LoopWorld::cluster(Options::new(seed), MEMBERS);
+        let limit = world.now().after(READY_WITHIN);
+        while (0..MEMBERS).any(|place| !world.status(place).ready) && world.now() < limit {
+            world.advance(world.now().after(Duration::from_millis(100)));
+        }
+        Measured {
+            name: name.to_owned(),
+            history: History { members: world.members().to_vec(), ..History::default() },
+            ended: 0,
+            began: world.now(),
+            counts: world.counts(),
+            world,
+            cpu: cpu_time(),
+        }
+    }
+
+    /// Invokes the next operation of a client.
+    fn invoke(&mut self, draw: u64) {
+        let number = self.history.operations.len() as u32;
+        let key = Blob::text(&format!("key-{}", (u64::from(number) * 7919 + draw) % 64));
+        let call = if number % 2 == 0 || self.name.contains("puts") {
+            Call::Put(Put { key, value: Blob::text(&number.to_string()), ..Put::default() })
+        } else {
+            Call::Range(Range { key, ..Range::default() })
+        };
+        let (op, client, member) = (OpId(number), ClientId(number), number as usize % MEMBERS);
+        self.world.invoke(op, client, member, &call, PATIENCE);
+        self.history.operations.push(Operation {
+            id: op,
+            client,
+            member,
+            invoked: self.world.now(),
+            call,
+            completed: Time::NEVER,
+            outcome: None,
+        });
+    }
+
+    fn complete(&mut self, op: OpId, outcome: Outcome) {
+        self.ended += u64::from(matches!(outcome, Outcome::Ok(_)));
+        let operation = &mut self.history.operations[op.0 as usize];
+        operation.completed = self.world.now();
+        operation.outcome = Some(outcome);
+    }
+
+    fn pass(&mut self, until: Time) {
+        loop {
+            match self.world.advance(until) {
+                WorldEvent::Completed { op, outcome } => self.complete(op, outcome),
+                WorldEvent::Reached => return,
+                _ => {}
+            }
+        }
+    }
+
+    fn finish(mut self) -> Figure {
+        let (steps, events) = self.world.counts();
+        let simulated = self.world.now().since(self.began);
+        let hash = self.world.trace_hash().expect("the loop world has one");
+        self.history.ended = self.world.now();
+        let internals = self.world.internals();
+        let cpu = cpu_time().saturating_sub(self.cpu);
+        let before = cpu_time();
+        let reports = check::all(&self.history, Some(&internals), &Selection::all());
+        let checking = cpu_time().saturating_sub(before);
+        let found = reports.iter().flat_map(|report| &report.findings).next();
+        assert!(found.is_none(), "a healthy run has no findings: {found:?}");
+        Figure {
+            name: self.name,
+            simulated,
+            operations: self.ended,
+            counts: (steps - self.counts.0, events - self.counts.1),
+            cpu,
+            checking,
+            hash,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn measured_runs_repeat_and_every_operation_is_checked() {
+        let one = saturated(1, 200, 8);
+        let other = saturated(1, 200, 8);
+        assert_eq!((one.hash, one.operations), (other.hash, other.operations));
+        assert_eq!(paced(1, Duration::from_secs(1), 100).operations, 100);
+        let idle = idle(1, Duration::from_secs(10));
+        assert!((500..1_200).contains(&idle.counts.1), "{idle:?}");
+        assert_eq!(table(&[one, idle]).lines().count(), 3);
+    }
+}

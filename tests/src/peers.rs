@@ -18,17 +18,19 @@ pub fn etcd(test: &str) -> Option<PathBuf> {
     let minor = std::env::var(MINOR).unwrap_or_else(|_| "3.6".to_owned());
     let found = find(&minor);
     if found.is_none() {
-        assert!(
-            std::env::var_os(REQUIRE).is_none(),
-            "{REQUIRE} is set and there is no etcd {minor}"
-        );
-        let skipped = format!(
-            "\nSKIPPED {test}: no etcd {minor} on this machine. `scripts/peers.sh {minor}` gets one.\n"
-        );
-        // A closed standard error is no reason to fail.
-        let _ = std::io::stderr().write_all(skipped.as_bytes());
+        let missing = format!("no etcd {minor} on this machine");
+        skip(test, &missing, &format!("scripts/peers.sh {minor}"));
     }
     found
+}
+
+/// Says past the test runner's capture that a test is skipped, and what would get it to run; or
+/// fails if nothing may be missing.
+pub fn skip(test: &str, missing: &str, remedy: &str) {
+    assert!(std::env::var_os(REQUIRE).is_none(), "{REQUIRE} is set and there is {missing}");
+    let skipped = format!("\nSKIPPED {test}: {missing}. `{remedy}` gets one.\n");
+    // A closed standard error is no reason to fail.
+    let _ = std::io::stderr().write_all(skipped.as_bytes());
 }
 
 fn find(minor: &str) -> Option<PathBuf> {

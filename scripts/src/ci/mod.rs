@@ -32,8 +32,10 @@ pub fn run(root: &Path, scope: Scope) -> bool {
         ),
     ];
     let peers = stage::command("peers", &mut peers(root, scope));
-    let has_peers = peers.ending == Ending::Passed;
-    stages.push(without_peers(peers));
+    let walcheck =
+        stage::command("walcheck", &mut Command::new(root.join("scripts/walcheck/build.sh")));
+    let has_peers = [&peers, &walcheck].iter().all(|stage| stage.ending == Ending::Passed);
+    stages.extend([peers, walcheck].map(without_peers));
     let mut test = cargo(root);
     test.args(["test", "--workspace"]);
     if has_peers {

@@ -22,7 +22,8 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 pub use error::WalError;
-pub use open::{exists, snapshots};
+pub use open::{exists, records, snapshots};
+pub use replay::LogRecord;
 pub use writer::LogWriter;
 
 use super::disk::{Disk, File, Path};
@@ -127,6 +128,12 @@ impl Wal {
     pub fn commit(&mut self) -> Result<LogReceipt, WalError> {
         self.guarded(Wal::sync)?;
         Ok(LogReceipt::new(self.appended))
+    }
+
+    /// Makes everything appended durable, commit indexes included, and lets go of the log.
+    pub fn close(mut self) -> Result<LogReceipt, WalError> {
+        self.needs_sync = true;
+        self.commit()
     }
 
     /// Unlocks segments that lie wholly below a snapshot's index, so that `purge` may take them.

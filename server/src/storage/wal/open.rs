@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use super::error::WalError;
 use super::read::{Reader, Source};
-use super::replay::{Survey, replay};
+use super::replay::{self, End, LogRecord, Survey, replay};
 use super::segment::{self, SegmentName, Tail, join};
 use super::{Wal, WalSettings};
-use crate::storage::disk::{Disk, Path};
+use crate::storage::disk::{Disk, File, Path};
 use crate::storage::log::{LogImage, LogNumber, SnapshotMark};
 
 const COPY_BYTES: usize = 64 * 1024;
@@ -29,6 +29,12 @@ pub fn snapshots(disk: &dyn Disk, dir: &Path) -> Result<Vec<SnapshotMark>, WalEr
     let mut marks = survey.snapshots;
     marks.retain(|mark| mark.index <= survey.state.commit);
     Ok(marks)
+}
+
+/// Every record of a log in order, up to the end or a torn tail, without opening it for appending.
+pub fn records(disk: &dyn Disk, dir: &Path) -> Result<Vec<LogRecord>, WalError> {
+    let (names, _) = segment::list(disk, dir)?;
+    replay::records(&open_all(disk, dir, &names)?)
 }
 
 impl Wal {
@@ -88,7 +94,7 @@ impl Wal {
         names: &[SegmentName],
         sources: Vec<Source>,
         image: &LogImage,
-        end: &super::replay::End,
+        end: &End,
     ) -> Result<Wal, WalError> {
         let mut held: Vec<_> =
             names.iter().copied().zip(sources.into_iter().map(|source| source.file)).collect();
@@ -182,7 +188,7 @@ fn repair(
 }
 
 /// Copies a file, leaving out blocks of zeros.
-fn copy(disk: &dyn Disk, from: &dyn crate::storage::disk::File, to: &Path) -> Result<(), WalError> {
+fn copy(disk: &dyn Disk, from: &dyn File, to: &Path) -> Result<(), WalError> {
     match disk.remove(to) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(WalError::io("remove", to)(error));

@@ -68,6 +68,39 @@ pub(super) fn replay(
     Ok((LogImage { metadata, hard_state: replay.state, snapshot, entries }, end))
 }
 
+/// A record of a log, as it lies there. Records of checksums are left out.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LogRecord {
+    /// At the head of every segment.
+    Metadata(Bytes),
+    /// Replaces what an earlier record has at its index, and all that follows there.
+    Entry(LogEntry),
+    /// Replaces the earlier ones.
+    State(HardState),
+    /// That a snapshot was taken or received.
+    Snapshot(SnapshotMark),
+}
+
+/// Every record of all segments in order, up to the end or a torn tail.
+pub(super) fn records(sources: &[Source]) -> Result<Vec<LogRecord>, WalError> {
+    let mut reader = Reader::new(sources)?;
+    let mut records = Vec::new();
+    loop {
+        let record = match reader.next() {
+            Ok(Some(record)) => record,
+            Ok(None) | Err(WalError::UnexpectedEof { .. }) => return Ok(records),
+            Err(error) => return Err(error),
+        };
+        records.push(match record.kind {
+            Kind::Crc => continue,
+            Kind::Metadata => LogRecord::Metadata(Bytes::copy_from_slice(record.data)),
+            Kind::Entry => LogRecord::Entry(decode_entry(&record)?),
+            Kind::State => LogRecord::State(decode_state(&record)?),
+            Kind::Snapshot => LogRecord::Snapshot(decode_snapshot(&record)?),
+        });
+    }
+}
+
 #[derive(Debug)]
 struct Replay {
     /// Where entries start to matter; none while only snapshots are looked for.
@@ -144,31 +177,16 @@ impl Replay {
     }
 
     fn take_state(&mut self, record: &Record<'_>) -> Result<(), WalError> {
-        let decoded = raftpb::HardState::decode(record.data);
-        let decoded = decoded.map_err(|_| damaged(record, "not a hard state"))?;
-        let state =
-            HardState { term: decoded.term(), vote: decoded.vote(), commit: decoded.commit() };
-        if decoded.encoded_len() != record.data.len() {
-            return Err(damaged(record, "a hard state with unknown fields"));
-        }
+        let state = decode_state(record)?;
         if state.term < self.state.term {
             return Err(damaged(record, "the term goes back"));
-        }
-        if state.term == 0 && state != HardState::default() {
-            return Err(damaged(record, "a hard state without a term"));
         }
         self.state = state;
         Ok(())
     }
 
     fn take_snapshot(&mut self, record: &Record<'_>) -> Result<(), WalError> {
-        let decoded = walpb::Snapshot::decode(record.data);
-        let decoded = decoded.map_err(|_| damaged(record, "not a snapshot record"))?;
-        let mark = SnapshotMark {
-            index: decoded.index(),
-            term: decoded.term(),
-            conf_state: decoded.conf_state,
-        };
+        let mark = decode_snapshot(record)?;
         match &self.start {
             None => self.snapshots.push(mark),
             Some(start) if start.index != mark.index => {}
@@ -179,6 +197,26 @@ impl Replay {
         }
         Ok(())
     }
+}
+
+fn decode_state(record: &Record<'_>) -> Result<HardState, WalError> {
+    let decoded = raftpb::HardState::decode(record.data);
+    let decoded = decoded.map_err(|_| damaged(record, "not a hard state"))?;
+    let state = HardState { term: decoded.term(), vote: decoded.vote(), commit: decoded.commit() };
+    if decoded.encoded_len() != record.data.len() {
+        return Err(damaged(record, "a hard state with unknown fields"));
+    }
+    if state.term == 0 && state != HardState::default() {
+        return Err(damaged(record, "a hard state without a term"));
+    }
+    Ok(state)
+}
+
+fn decode_snapshot(record: &Record<'_>) -> Result<SnapshotMark, WalError> {
+    let decoded = walpb::Snapshot::decode(record.data);
+    let decoded = decoded.map_err(|_| damaged(record, "not a snapshot record"))?;
+    let (index, term) = (decoded.index(), decoded.term());
+    Ok(SnapshotMark { index, term, conf_state: decoded.conf_state })
 }
 
 fn decode_entry(record: &Record<'_>) -> Result<LogEntry, WalError> {

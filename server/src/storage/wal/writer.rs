@@ -72,6 +72,14 @@ impl LogWriter {
         }
     }
 
+    /// Makes everything appended durable, commit indexes included, and lets go of the log.
+    pub fn close(mut self) -> Result<LogReceipt, WalError> {
+        match self.wal.take() {
+            Some(wal) if !self.has_failed => wal.close(),
+            _ => self.commit(),
+        }
+    }
+
     /// The log, once it is there.
     pub fn wal(&mut self) -> Option<&mut Wal> {
         self.wal.as_mut()

@@ -16,14 +16,33 @@ pub fn tear_tail(log: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Flips a bit in the middle of what the newest segment holds. False without a segment.
+/// Flips a bit of the record in the middle of what the newest segment holds: in its last byte, which
+/// is content and not framing, so that only its checksum can tell. False without a segment.
 pub fn corrupt_middle(log: &Path) -> io::Result<bool> {
     let Some((file, used)) = newest(log)? else { return Ok(false) };
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, used / 2)?;
-    byte[0] ^= 1;
-    file.write_all_at(&byte, used / 2)?;
-    Ok(true)
+    let mut at = 0;
+    while let Some((last, next)) = record(&file, at)? {
+        if next > used / 2 {
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, last)?;
+            byte[0] ^= 1;
+            file.write_all_at(&byte, last)?;
+            return Ok(true);
+        }
+        at = next;
+    }
+    Ok(false)
+}
+
+/// Where the record at an offset has its last byte, and where the next one begins. A record's frame
+/// is its length in the low 56 bits of eight bytes, and how much padding follows in the high ones.
+fn record(file: &File, at: u64) -> io::Result<Option<(u64, u64)>> {
+    let mut frame = [0; 8];
+    file.read_exact_at(&mut frame, at)?;
+    let frame = u64::from_le_bytes(frame);
+    let (length, padding) = (frame & ((1 << 56) - 1), frame >> 56 & 7);
+    let end = at + 8 + length;
+    Ok((length > 0).then_some((end - 1, end + padding)))
 }
 
 /// The newest segment, and how many bytes of it are used: what follows is zeros, for segments are
@@ -53,17 +72,22 @@ mod tests {
         std::fs::create_dir_all(&log).unwrap();
         let (old, new) = (log.join("0-0.wal"), log.join("1-7.wal"));
         std::fs::write(&old, [1; 100]).unwrap();
-        let mut content = vec![1; 1000];
+        std::fs::write(log.join("2.tmp"), [1; 100]).unwrap();
+        // Two records: 600 bytes without padding, 397 bytes with three.
+        let mut content = 600u64.to_le_bytes().to_vec();
+        content.resize(608, 1);
+        content.extend((397 | 0x83u64 << 56).to_le_bytes());
+        content.resize(608 + 8 + 397, 1);
         content.resize(4096, 0);
         std::fs::write(&new, &content).unwrap();
-        std::fs::write(log.join("2.tmp"), [1; 100]).unwrap();
 
         assert!(corrupt_middle(&log).unwrap());
+        let mut expected = content;
+        expected[607] = 0;
+        assert!(std::fs::read(&new).unwrap() == expected, "the last byte of the first record");
         assert!(tear_tail(&log).unwrap());
-        let damaged = std::fs::read(&new).unwrap();
-        let differing = damaged.iter().zip(&content).filter(|(one, other)| one != other).count();
-        assert_eq!((damaged.len(), differing), (4096, 1 + 1000 - 512));
-        assert_eq!((damaged[500], damaged[511], damaged[512]), (0, 1, 0));
+        expected[512..1013].fill(0);
+        assert!(std::fs::read(&new).unwrap() == expected, "the last sector that is used");
         assert_eq!(std::fs::read(&old).unwrap(), [1; 100]);
         std::fs::remove_dir_all(&log).unwrap();
     }

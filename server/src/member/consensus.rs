@@ -22,7 +22,7 @@ use super::id::MemberId;
 use super::io::{Note, Output, Outputs, RaftMessage, Role};
 use super::raftlog::RaftLog;
 use super::time::Monotonic;
-use crate::config::Config;
+use crate::config::{CompatVersion, Config};
 use crate::planted::Defect;
 use crate::proto::raftpb;
 use crate::storage::log::{
@@ -84,6 +84,7 @@ pub struct RaftView {
 pub(super) struct Consensus {
     node: RawNode<RaftLog>,
     entropy: ChaCha8Rng,
+    compat: CompatVersion,
     /// Term and role at the last draw of the election timeout.
     drawn_for: (u64, StateRole),
     election_ticks: usize,
@@ -147,6 +148,7 @@ impl Consensus {
             drawn_for: (u64::MAX, StateRole::Follower),
             node,
             entropy,
+            compat: config.compat,
             election_ticks,
             tick_interval,
             next_tick: now.after(tick_interval),
@@ -228,17 +230,8 @@ impl Consensus {
     /// Takes a message from a peer. `Fatal` is what etcd panics with.
     pub(super) fn step(&mut self, message: RaftMessage) -> Result<(), Fatal> {
         let message = message.0;
+        self.survives(&message)?;
         let last_index = self.node.raft.raft_log.last_index();
-        if message.msg_type == MessageType::MsgHeartbeat
-            && message.term >= self.node.raft.term
-            && message.commit > last_index
-        {
-            return Err(Fatal(format!(
-                "tocommit({}) is out of range [lastIndex({last_index})]. \
-                 Was the raft log corrupted, truncated, or lost?",
-                message.commit
-            )));
-        }
         let persisted = self.node.raft.raft_log.persisted;
         if message.msg_type == MessageType::MsgTimeoutNow && persisted < last_index {
             // Campaigning on entries that are not durable yet is what raft-rs dies of when this
@@ -253,6 +246,38 @@ impl Consensus {
         }
         self.draw_election_timeout();
         Ok(())
+    }
+
+    /// Whether etcd's raft survives a message. It does not when a peer knows of entries that this
+    /// log does not have: a follower that has lost some of its log hears so from its leader, and
+    /// a leader whose cluster reuses another's identities from a member of that one. The leader
+    /// looks for the term of what it does not have, which is an error since 3.6, and falls back on
+    /// a snapshot, of which there is none as long as its log is whole.
+    fn survives(&self, message: &eraftpb::Message) -> Result<(), Fatal> {
+        let raft = &self.node.raft;
+        let last_index = raft.raft_log.last_index();
+        match message.msg_type {
+            MessageType::MsgHeartbeat
+                if message.term >= raft.term && message.commit > last_index =>
+            {
+                Err(Fatal(format!(
+                    "tocommit({}) is out of range [lastIndex({last_index})]. \
+                     Was the raft log corrupted, truncated, or lost?",
+                    message.commit
+                )))
+            }
+            MessageType::MsgAppendResponse
+                if raft.state == StateRole::Leader
+                    && message.term == raft.term
+                    && !message.reject
+                    && message.index > last_index
+                    && self.compat >= CompatVersion::V3_6
+                    && raft.raft_log.first_index() == 1 =>
+            {
+                Err(Fatal("need non-empty snapshot".to_owned()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Appends, or forwards to the leader, fire and forget.

@@ -9,11 +9,13 @@
 //! To add a workload: an `Entry` in `KINDS`, a constructor in `build`, a file beside this one.
 
 mod author;
+mod lease;
 mod mixed;
 mod pool;
 mod register;
 #[cfg(test)]
 mod stage;
+mod watch;
 
 use std::time::Duration;
 
@@ -26,7 +28,7 @@ use crate::seed::Draw;
 use crate::world::convert::is_read;
 
 /// The workloads that scripts can name.
-pub const KINDS: &[Entry] = &[mixed::ENTRY, register::ENTRY];
+pub const KINDS: &[Entry] = &[lease::ENTRY, mixed::ENTRY, register::ENTRY, watch::ENTRY];
 
 /// What a workload can do, handed to each of its methods.
 pub trait Clients {
@@ -72,8 +74,10 @@ pub trait Workload {
 /// Makes the workload of an entry; every parameter of the entry is set.
 pub fn build(kind: &str, settings: &Settings) -> Option<Box<dyn Workload>> {
     match kind {
+        "lease" => Some(Box::new(lease::Leasing::new(settings))),
         "mixed" => Some(Box::new(mixed::Mixed::new(settings))),
         "register" => Some(Box::new(register::Register::new(settings))),
+        "watch" => Some(Box::new(watch::Watching::new(settings))),
         _ => None,
     }
 }

@@ -247,7 +247,7 @@ impl Stage {
         created.canceled = is_empty || watch.start_revision < 0;
         let is_compacted =
             watch.start_revision > 0 && watch.start_revision < self.model.compact_revision();
-        let ends = created.canceled || is_compacted;
+        let ends = created.canceled || is_compacted || self.is_settling;
         self.place(WATCH_DELAY, Due::Deliver(op, created));
         if is_compacted {
             let compact_revision = self.model.compact_revision();
@@ -274,7 +274,7 @@ impl Stage {
         let Some(open) = self.open.get(&op) else { return };
         let again = Duration::from_millis(open.watch.request_progress_ms);
         let revision = self.model.revision();
-        if open.next > revision {
+        if open.next == revision + 1 {
             let message = WatchMessage { revision, progress: true, ..WatchMessage::default() };
             self.place(WATCH_DELAY, Due::Deliver(op, message));
         }

@@ -138,7 +138,7 @@ impl LoopWorld {
             Purpose::Call { id, call } => (Packet::Call { caller: from, id, call }, None),
         };
         if let Some(what) = what {
-            self.queue.push(limit, Event::GiveUp { from, what });
+            self.queue.push(limit.max(self.now), Event::GiveUp { from, what });
         }
         let bytes = SMALL_BYTES + packet.raft_bytes();
         self.transmit(here, there, bytes, after_handshake, packet);
@@ -161,7 +161,10 @@ impl LoopWorld {
             Purpose::Post { number, .. } => Some(Waiting::Post(*number)),
         };
         match what {
-            Some(what) if next >= limit => self.queue.push(limit, Event::GiveUp { from, what }),
+            // A process that was paused meanwhile finds its patience long spent.
+            Some(what) if next >= limit => {
+                self.queue.push(limit.max(self.now), Event::GiveUp { from, what });
+            }
             _ => self.queue.push(next, Event::Connect { from, url, started, purpose }),
         }
     }

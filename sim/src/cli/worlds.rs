@@ -104,5 +104,7 @@ fn make_loop(seed: u64, options: &Options) -> Box<dyn World> {
     settings.peers.latency = options.latency();
     settings.clients.latency = options.latency();
     settings.codec = options.codec();
+    // A name that is no defect is the runner's to refuse.
+    settings.planted = options.planted().unwrap_or_default();
     Box::new(LoopWorld::new(settings))
 }

@@ -50,6 +50,9 @@ pub const VOCABULARY: Vocabulary = Vocabulary {
     worlds: WORLDS,
 };
 
+/// Whether this build can plant defects into members.
+pub const HOLDS_DEFECTS: bool = cfg!(feature = "planted");
+
 /// What to run.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup<'a> {
@@ -83,12 +86,18 @@ pub fn run(setup: &Setup<'_>, world: &mut dyn World) -> RunRecord {
     let options = Options::of(setup.script, setup.seed);
     let world_name = world.name();
     let mut runner = Runner::new(world, setup.seed, options.clone());
-    let stop = match expressible_in(setup.script).iter().any(|name| name == world_name) {
-        true => execute(setup.script, &mut runner),
-        false => {
+    let is_expressible = expressible_in(setup.script).iter().any(|name| name == world_name);
+    let stop = match options.planted() {
+        _ if !is_expressible => {
             let why = format!("the scenario is not for the {world_name} world");
             (Some(Stop::Skipped(why)), 0)
         }
+        Err(what) => (Some(Stop::Harness(what)), 0),
+        Ok(Some(defect)) if !HOLDS_DEFECTS => {
+            let why = format!("{defect} needs a build with `--features planted`");
+            (Some(Stop::Skipped(why)), 0)
+        }
+        Ok(_) => execute(setup.script, &mut runner),
     };
     let (stop, executed) = stop;
     let head =

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use detcd::planted::Defect;
+
 use crate::language::Script;
 use crate::language::ast::Statement;
 use crate::language::value::{Kind, Parameter, Settings, Value};
@@ -27,6 +29,12 @@ pub const OPTIONS: &[Parameter] = &[
         kind: Kind::Words(&["drawn", "on", "off"]),
         default: "drawn",
         meaning: "raft messages pass through their encoding; drawn: in one seed of sixteen",
+    },
+    Parameter {
+        name: "planted",
+        kind: Kind::Text,
+        default: "none",
+        meaning: "a defect that is planted into the members, in a build that holds them",
     },
     Parameter {
         name: "recovery",
@@ -82,6 +90,14 @@ impl Options {
     /// Whether raft messages pass through their encoding.
     pub fn codec(&self) -> bool {
         self.settings.words("codec") == ["on"]
+    }
+
+    /// The defect that is planted into the members, if one is.
+    pub fn planted(&self) -> Result<Option<Defect>, String> {
+        match self.settings.0.iter().find(|(name, _)| name == "planted") {
+            Some((_, Value::Text(name))) if name != "none" => name.parse().map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// How long recovery may take.

@@ -236,8 +236,10 @@ impl Wal {
     /// Ends the tail and begins a segment, durable with all before it when this returns.
     fn cut(&mut self) -> Result<(), WalError> {
         self.tail.finish()?;
-        let name =
-            SegmentName { sequence: self.tail_name.sequence + 1, first_index: self.last_index + 1 };
+        let name = SegmentName {
+            sequence: self.tail_name.sequence + 1,
+            first_index: self.last_index.saturating_add(1),
+        };
         let building = join(&self.dir, &format!("{}.tmp", name.sequence % 2));
         match self.disk.remove(&building) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

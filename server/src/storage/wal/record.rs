@@ -178,7 +178,7 @@ fn varint_len(value: u64) -> u64 {
     u64::from((64 - (value | 1).leading_zeros()).div_ceil(7))
 }
 
-fn put_frame(buffer: &mut Vec<u8>, kind: Kind, crc: u32, data: Option<[&[u8]; 2]>) {
+pub(super) fn put_frame(buffer: &mut Vec<u8>, kind: Kind, crc: u32, data: Option<[&[u8]; 2]>) {
     let size = data.map(|parts| (parts[0].len() + parts[1].len()) as u64);
     let field = size.map_or(0, |size| 1 + varint_len(size) + size);
     let frame = Frame::of(2 + 1 + varint_len(u64::from(crc)) + field);

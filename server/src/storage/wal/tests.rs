@@ -375,6 +375,19 @@ fn mutate(bytes: &mut Vec<u8>, rng: &mut ChaCha8Rng) {
     }
 }
 
+/// Appends to a log that was opened; it must open again with the entry.
+fn continue_log(disk: &MemoryDisk, mut wal: Wal, image: &LogImage, round: u32) {
+    let (index, term) = match image.entries.last() {
+        Some(last) => (last.index, last.term),
+        None => (image.snapshot.index, image.snapshot.term),
+    };
+    let Some(index) = index.checked_add(1) else { return };
+    wal.append(LogNumber(1), &save(vec![entry(term.max(1), index, b"next")], None)).unwrap();
+    wal.close().unwrap();
+    let (_, again, _) = open(disk).unwrap_or_else(|error| panic!("round {round}: {error}"));
+    assert_eq!(again.entries.len(), image.entries.len() + 1, "round {round}");
+}
+
 #[test]
 fn no_segment_makes_the_reader_panic_and_what_it_accepts_can_be_continued() {
     let disk = log(&[
@@ -392,15 +405,52 @@ fn no_segment_makes_the_reader_panic_and_what_it_accepts_can_be_continued() {
         let mut bytes = whole.clone();
         mutate(&mut bytes, &mut rng);
         disk.put(FIRST, bytes);
-        let Ok((mut wal, image, _)) = open(&disk) else { continue };
+        let Ok((wal, image, _)) = open(&disk) else { continue };
         accepted += 1;
-        let next = image.entries.last().map_or(image.snapshot.index, |last| last.index) + 1;
-        let term = image.entries.last().map_or(image.snapshot.term, |last| last.term) + 1;
-        wal.append(LogNumber(1), &save(vec![entry(term, next, b"next")], None)).unwrap();
-        wal.commit().unwrap();
-        drop(wal);
-        let (_, again, _) = open(&disk).unwrap_or_else(|error| panic!("round {round}: {error}"));
-        assert_eq!(again.entries.len(), image.entries.len() + 1, "round {round}");
+        continue_log(&disk, wal, &image, round);
     }
     assert!((2_000..18_000).contains(&accepted), "{accepted}");
+}
+
+/// One of the records that follow the head in `no_records_…`, sound or nearly so.
+fn some_record(index: u8, rng: &mut ChaCha8Rng) -> (record::Kind, Vec<u8>) {
+    let (kind, mut data) = match rng.next_u32() % 4 {
+        0 | 1 => (record::Kind::Entry, vec![8, 0, 16, 1, 24, index, 34, 2, 5, 6]),
+        2 => (record::Kind::State, vec![8, 1, 16, 7, 24, index]),
+        _ => (record::Kind::Snapshot, vec![8, index, 16, 1, 26, 4, 8, 7, 40, 0]),
+    };
+    if rng.next_u32().is_multiple_of(4) {
+        let at = rng.next_u32() as usize % data.len();
+        data[at] = rng.next_u32() as u8;
+    }
+    if rng.next_u32().is_multiple_of(30) {
+        return (record::Kind::Metadata, data);
+    }
+    (kind, data)
+}
+
+#[test]
+fn no_records_with_right_checksums_make_the_reader_panic() {
+    let disk = MemoryDisk::new();
+    let mut rng = ChaCha8Rng::seed_from_u64(21);
+    let mut accepted = 0;
+    for round in 0..20_000 {
+        let (mut segment, mut chain) = (Vec::new(), 0);
+        let mut put = |kind, data: &[u8]| {
+            chain = crc32c::crc32c_append(chain, data);
+            record::put_frame(&mut segment, kind, chain, Some([data, &[]]));
+        };
+        put(record::Kind::Crc, b"");
+        put(record::Kind::Metadata, b"meta");
+        put(record::Kind::Snapshot, &[8, 0, 16, 0]);
+        for index in 1..5 {
+            let (kind, data) = some_record(index, &mut rng);
+            put(kind, &data);
+        }
+        disk.put(FIRST, segment);
+        let Ok((wal, image, _)) = open(&disk) else { continue };
+        accepted += 1;
+        continue_log(&disk, wal, &image, round);
+    }
+    assert!((1_000..19_000).contains(&accepted), "{accepted}");
 }

@@ -2,6 +2,7 @@
 //! what became of them and what the test runners counted.
 
 mod licence;
+mod scenarios;
 mod stage;
 
 use std::path::Path;
@@ -42,6 +43,8 @@ pub fn run(root: &Path, scope: Scope) -> bool {
         test.env("DETCD_REQUIRE_PEERS", "1");
     }
     stages.push(stage::command("test", &mut test));
+    stages.extend(scenarios::in_the_loop(root, scope));
+    stages.extend(scenarios::with_peers(root, scope));
     report(&stages)
 }
 

@@ -1,0 +1,71 @@
+//! The scenarios as stages: in the loop world for many seeds, and with real etcd, whose behaviour is
+//! the measure of every expectation.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::stage::{self, Ending, Stage};
+use super::{Scope, cargo};
+
+/// Scenarios that two fresh processes must agree on, event for event.
+const REPEATED: [&str; 3] =
+    ["bootstrap/token-collision-peer-hidden", "process/chaos", "partition/shapes"];
+
+/// What every version is asked, and the groups that a full run adds.
+const ASKED: &[&str] = &["bootstrap"];
+const ASKED_IN_FULL: &[&str] = &["bootstrap", "membership", "disk", "partition", "process"];
+
+/// Runs them simulated: their form, many seeds, and whether runs repeat.
+pub fn in_the_loop(root: &Path, scope: Scope) -> Vec<Stage> {
+    let seeds = match scope {
+        Scope::Change => "1..3",
+        Scope::Full => "1..50",
+    };
+    let mut repeated = detsim(root, scope);
+    repeated.args(["run", "--check-determinism", "--seed", "1"]).args(REPEATED);
+    vec![
+        stage::command("scenario form", detsim(root, scope).args(["fmt", "--check"])),
+        stage::command("loop world", detsim(root, scope).args(["run", "--seeds", seeds])),
+        stage::command("determinism", &mut repeated),
+    ]
+}
+
+/// Runs them with the real etcds of this machine.
+pub fn with_peers(root: &Path, scope: Scope) -> Vec<Stage> {
+    let (minors, groups): (&[&str], _) = match scope {
+        Scope::Change => (&["3.6"], ASKED),
+        Scope::Full => (&["3.6", "3.5", "3.7"], ASKED_IN_FULL),
+    };
+    minors.iter().map(|minor| with_peer(root, scope, minor, groups)).collect()
+}
+
+fn with_peer(root: &Path, scope: Scope, minor: &str, groups: &[&str]) -> Stage {
+    let name = format!("etcd {minor}");
+    let Some(etcd) = etcd(root, minor) else {
+        let why = format!("no etcd {minor} on this machine");
+        return stage::function(&name, || Ending::Skipped(why));
+    };
+    let mut run = detsim(root, scope);
+    run.args(["run", "--seed", "1", "--world", "process", "--server", &format!("etcd={etcd}")]);
+    stage::command(&name, run.args(groups))
+}
+
+/// The path of a server that `peers.sh` has found or built before.
+fn etcd(root: &Path, minor: &str) -> Option<String> {
+    let mut peers = Command::new(root.join("scripts/peers.sh"));
+    let output = peers.args(["--no-build", minor]).output().ok()?;
+    let lines = String::from_utf8(output.stdout).ok()?;
+    let prefix = format!("etcd-{minor}=");
+    lines.lines().find_map(|line| line.strip_prefix(&prefix)).map(str::to_owned)
+}
+
+/// The `detsim` command: as the tests built it, or optimised where many seeds pay for the build.
+fn detsim(root: &Path, scope: Scope) -> Command {
+    let mut detsim = cargo(root);
+    detsim.args(["run", "--quiet", "--bin", "detsim"]);
+    if scope == Scope::Full {
+        detsim.arg("--release");
+    }
+    detsim.arg("--");
+    detsim
+}

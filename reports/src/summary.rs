@@ -186,8 +186,9 @@ pub fn groups(runs: &[Outline]) -> Vec<Group<'_>> {
     groups
 }
 
-/// Failures by signature: how many, the shortest one in words, and the command that replays it.
-pub fn failures(runs: &[Outline]) -> String {
+/// Failures by signature: how many, the shortest one in words, its page, which lies in a folder,
+/// and the command that replays it.
+pub fn failures(runs: &[Outline], folder: &str) -> String {
     let mut text = String::new();
     for group in groups(runs) {
         let Some(first) = group.runs.first() else { continue };
@@ -206,7 +207,7 @@ pub fn failures(runs: &[Outline]) -> String {
             let _ = writeln!(text, "  {}", first.explanation);
         }
         if let Some(page) = &first.page {
-            let _ = writeln!(text, "  {page}");
+            let _ = writeln!(text, "  {folder}/{page}");
         }
         let _ = writeln!(text, "  {}", first.command);
     }
@@ -256,10 +257,15 @@ reports/out/run/index.html
 
     #[test]
     fn failures_are_grouped_and_the_shortest_is_shown() {
-        let text = failures(&runs());
+        let mut runs = runs();
+        runs[4].page = Some("cut-7.html".to_owned());
+        let text = failures(&runs, "out");
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "safety linearizability/stale-read in 2 runs of cut");
-        assert_eq!(lines[2], "  detsim replay partition/leader-isolated --seed 7");
-        assert_eq!(lines[3], "undecided undecided in 1 run of quiet");
+        assert_eq!(
+            lines[2..4],
+            ["  out/cut-7.html", "  detsim replay partition/leader-isolated --seed 7"]
+        );
+        assert_eq!(lines[4], "undecided undecided in 1 run of quiet");
     }
 }

@@ -109,7 +109,7 @@ function bandColour(kind) { return colours[kind === "down" ? "process" : kind] ?
 function drawFaults() {
   run.bands.forEach((band, place) => {
     const to = band.to ?? run.ended;
-    if (band.from > state.to || to < state.from && place >= 0 && x(to) < LABELS - 200) return;
+    if (band.from > state.to || x(to) < LABELS - 4) return;
     const top = places.faults + faultRows[place] * FAULT;
     const left = x(band.from), right = Math.max(x(to), left + 3);
     paint.fillStyle = bandColour(band.kind);
@@ -119,8 +119,16 @@ function drawFaults() {
     paint.fillRect(left, top, 2, FAULT - 3);
     if (band.to !== null && band.to > band.from) paint.fillRect(right - 1, top, 1, FAULT - 3);
     const next = run.bands.find((it, other) => other > place && faultRows[other] === faultRows[place]);
-    const room = (next ? x(next.from) : width) - Math.max(left, LABELS) - 8;
-    write(band.what, Math.max(left, LABELS) + 5, top + (FAULT - 3) / 2 + 0.5, room, colours.text);
+    const inside = Math.max(left, LABELS) + 5, middle = top + (FAULT - 3) / 2 + 0.5;
+    const outside = (next ? Math.min(x(next.from), width) : width) - right - 8;
+    paint.font = FONT;
+    const wanted = paint.measureText(band.what).width;
+    const fits = wanted <= right - inside - 3;
+    if (!fits && (wanted <= outside || right - inside < 24)) {
+      write(band.what, Math.max(right, LABELS) + 4, middle, outside, colours.text);
+    } else {
+      write(band.what, inside, middle, right - inside - 3, colours.text);
+    }
   });
 }
 

@@ -135,7 +135,7 @@ function chooseKey(place) {
   const box = byId("key");
   if (key && document.activeElement !== box) box.value = key.name;
   const writes = key?.rows.length ?? 0;
-  byId("history-count").textContent = key ? `${writes} writes and removals of ${key.name}` : "no key was written";
+  byId("history-count").textContent = key ? `${key.name}: ${writes === 1 ? "1 write" : `${writes} writes`}` : "no key was written";
   keyList.box.scrollTop = 0;
   keyList.reset(writes);
 }

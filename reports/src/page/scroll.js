@@ -14,6 +14,9 @@ class ScrollList {
 
   reset(length) {
     this.length = length;
+    // Rows that still stand far below would hold the scroll position there.
+    this.inner.replaceChildren();
+    this.box.style.height = `${Math.min(Math.max(length, 4) * this.rowHeight + 2, 460)}px`;
     // Browsers cut elements that are much taller.
     this.inner.style.height = `${Math.min(length * this.rowHeight, 15e6)}px`;
     this.draw();

@@ -15,6 +15,8 @@ use crate::words;
 
 /// Keys of one operation by which a reader can filter.
 const KEYS_PER_OPERATION_MAX: usize = 32;
+/// What is shown before a finding that no operation proves, in nanoseconds.
+const BEFORE_NS: u64 = 15_000_000_000;
 
 /// A run.
 #[derive(Debug, Serialize)]
@@ -211,9 +213,13 @@ fn finding(run: &RunRecord, finding: &Finding, is_expected: bool) -> FindingView
     }
 }
 
-/// From the first invocation to the last completion of what proves a finding.
-pub fn span(run: &RunRecord, finding: &Finding) -> (Time, Time) {
+/// From the first invocation to the last completion of what proves a finding; the time before it
+/// when no operation does.
+fn span(run: &RunRecord, finding: &Finding) -> (Time, Time) {
     let at = finding.at.min(run.history.ended);
+    if finding.operations.is_empty() {
+        return (Time(at.0.saturating_sub(BEFORE_NS)), at);
+    }
     let operation = |op: &OpId| run.history.operations.get(op.0 as usize);
     finding.operations.iter().filter_map(operation).fold((at, at), |(from, to), operation| {
         // What never ended ends where it was known: a bar to the end of the run hides the rest.

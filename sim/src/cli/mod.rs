@@ -1,4 +1,4 @@
-//! The `detsim` command line: runs, replays, lists and formats scenarios.
+//! The `detsim` command line: runs, replays, explains, lists and formats scenarios.
 //!
 //! The only place of the harness that looks at real clocks and starts threads: for progress, for
 //! what a run costs, and to run seeds side by side. Each run stays on one thread.
@@ -8,6 +8,8 @@
 
 mod campaign;
 mod determinism;
+mod explain;
+mod folder;
 mod library;
 mod output;
 mod planted;
@@ -20,8 +22,12 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use campaign::{Campaign, Job};
+use detsim_reports::outline::json_line;
 use detsim_reports::record::Verdict;
+use detsim_reports::summary::Colours;
+use folder::Folder;
 use library::{Library, Loaded};
+use output::Form;
 use worlds::Choice;
 
 /// The exit code of a wrong command line or a script that cannot be read.
@@ -51,6 +57,8 @@ enum Command {
     Replay(Replay),
     /// Test the tester: find every planted defect, and nothing where its trigger is off.
     Planted(Planted),
+    /// Make the page of one run, from its record or by doing it again.
+    Explain(Explain),
     /// List scenarios, or the words that scripts can use.
     List(List),
     /// Bring scenarios and plans into their canonical form.
@@ -88,9 +96,16 @@ struct Run {
     /// One JSON object per run and line, instead of the table.
     #[arg(long)]
     json: bool,
-    /// Where records and plans of failed runs go.
-    #[arg(long, value_name = "DIR", default_value = "detsim-runs")]
-    out: PathBuf,
+    /// The table in colours.
+    #[arg(long)]
+    colour: bool,
+    /// Where the report goes, with pages, records and plans of failed runs: `reports/out/run` in
+    /// the project, `detsim-runs` elsewhere, when not said.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Write the verdicts as JUnit's XML into this file.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
     /// Write each event of the one run, as a line, into this file.
     #[arg(long, value_name = "FILE", hide = true)]
     trace: Option<PathBuf>,
@@ -123,6 +138,20 @@ struct Planted {
 }
 
 #[derive(Args, Debug)]
+struct Explain {
+    /// A record (`.json`), a plan, or a scenario's name or file.
+    run: String,
+    /// The seed, when the file does not name it.
+    #[arg(long)]
+    seed: Option<u64>,
+    #[command(flatten)]
+    place: Where,
+    /// The page's file; beside the reports of runs when not said.
+    #[arg(long, short, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
 struct List {
     /// What: scenarios, workloads, nemeses, options, checkers.
     #[arg(default_value = "scenarios")]
@@ -145,10 +174,11 @@ struct Fmt {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
-        None => run(Run { place: Where { world: "loop".into(), server: None }, ..bare() }),
+        None => run(Run { place: Where { world: "loop".into(), server: None }, ..Run::default() }),
         Some(Command::Run(command)) => run(command),
         Some(Command::Replay(command)) => replay(command),
         Some(Command::Planted(command)) => planted::test(&command.scenarios, command.budget),
+        Some(Command::Explain(command)) => explain::explain(&command),
         Some(Command::List(command)) => words::list(&command.what, command.json),
         Some(Command::Fmt(command)) => words::format(&command.files, command.check),
     };
@@ -159,10 +189,6 @@ pub fn main() -> ExitCode {
             ExitCode::from(USAGE)
         }
     }
-}
-
-fn bare() -> Run {
-    Run { out: PathBuf::from("detsim-runs"), ..Run::default() }
 }
 
 fn seeds(command: &Run, script_seed: Option<u64>) -> Result<Vec<u64>, Usage> {
@@ -205,7 +231,13 @@ fn run(command: Run) -> Result<u8, Usage> {
     if let Some(file) = &command.trace {
         return trace_only(&campaign, file, command.json);
     }
-    let mut output = output::Output::new(command.json, command.out, &campaign);
+    let form = match (command.json, command.colour) {
+        (true, _) => Form::Json,
+        (false, true) => Form::Table(Colours::Ansi),
+        (false, false) => Form::Table(Colours::None),
+    };
+    let folder = Folder::new(command.out.unwrap_or_else(Folder::usual));
+    let mut output = output::Output::new(form, folder, command.junit, &campaign);
     campaign.run(&mut |record| output.finished(record));
     Ok(output.conclude())
 }
@@ -218,7 +250,7 @@ fn trace_only(campaign: &Campaign<'_>, file: &PathBuf, is_json: bool) -> Result<
     let (record, trace) = campaign::run_one(job, &campaign.choice, campaign::Keep::Trace);
     write_trace(file, &trace)?;
     if is_json {
-        println!("{}", output::json(&record));
+        println!("{}", json_line(&record));
     }
     Ok(record.verdict.exit_code())
 }
@@ -246,7 +278,7 @@ fn replay(command: Replay) -> Result<u8, Usage> {
         write_trace(file, &trace)?;
     }
     match command.json {
-        true => println!("{}", output::json(&record)),
+        true => println!("{}", json_line(&record)),
         false => output::tell(&record),
     }
     if record.verdict > Verdict::Passed && !command.json {

@@ -413,7 +413,9 @@ impl Runner<'_> {
             let member = &self.members[place];
             if member.is_downed && !member.is_up && member.role != Role::Removed {
                 let launch = member.relaunch();
+                let what = format!("start {}", member.name);
                 self.start_process(place, launch)?;
+                self.incident(vec![place], what);
             }
         }
         Ok(())

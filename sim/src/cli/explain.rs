@@ -1,0 +1,56 @@
+//! `detsim explain`: the page of one run, from its record or by doing it again.
+
+use std::path::{Path, PathBuf};
+
+use detsim_reports::page;
+use detsim_reports::record::RunRecord;
+
+use super::campaign::{self, Job, Keep};
+use super::folder::{Folder, file_name};
+use super::library::{Library, shown};
+use super::worlds::Choice;
+use super::{Explain, Usage, output};
+
+/// Writes the page and tells where it is.
+pub fn explain(command: &Explain) -> Result<u8, Usage> {
+    let path = Path::new(&command.run);
+    let (record, text) = match path.extension().is_some_and(|it| it == "json") && path.is_file() {
+        true => {
+            let record = read(path)?;
+            let text = page::page(&record);
+            (record, text)
+        }
+        false => run(command)?,
+    };
+    let usual = || Folder::usual().join(file_name(&record) + ".html");
+    let out = command.out.clone().unwrap_or_else(usual);
+    write(&out, &text).map_err(|error| Usage(format!("{}: {error}", shown(&out))))?;
+    println!("{}", shown(&out));
+    Ok(0)
+}
+
+fn read(path: &Path) -> Result<RunRecord, Usage> {
+    let fail = |what: String| Usage(format!("{}: {what}", shown(path)));
+    let bytes = std::fs::read(path).map_err(|error| fail(error.to_string()))?;
+    serde_json::from_slice(&bytes).map_err(|error| fail(format!("it is no record: {error}")))
+}
+
+fn run(command: &Explain) -> Result<(RunRecord, String), Usage> {
+    let loaded = Library::find().one(&command.run)?;
+    let Some(seed) = command.seed.or_else(|| crate::run::planned_seed(&loaded.script)) else {
+        return Err(Usage(format!("{} names no seed: add --seed N", loaded.name)));
+    };
+    let choice = Choice::new(&command.place.world, command.place.server.as_deref())?;
+    let job = Job { scenario: &loaded, seed };
+    let (record, _) = campaign::run_one(&job, &choice, Keep::Nothing);
+    let command = output::replay_command(&loaded, &record, &choice);
+    let text = page::page_with(&record, &command);
+    Ok((record, text))
+}
+
+fn write(out: &PathBuf, text: &str) -> std::io::Result<()> {
+    if let Some(folder) = out.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    std::fs::write(out, text)
+}

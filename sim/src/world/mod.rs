@@ -272,8 +272,9 @@ pub trait World {
     fn trace(&self) -> &[String] {
         &[]
     }
-    /// What was seen from inside; empty where nothing can be.
-    fn internals(&self) -> Internals {
+    /// Hands over what was seen from inside so far, and the members' states as they are now; empty
+    /// where nothing can be seen.
+    fn internals(&mut self) -> Internals {
         Internals::default()
     }
 }

@@ -350,8 +350,8 @@ impl LoopWorld {
     }
 
     /// What was recorded, with the states of running members as they are now.
-    pub(super) fn seen_from_inside(&self) -> Internals {
-        let mut internals = self.observer.internals().clone();
+    pub(super) fn seen_from_inside(&mut self) -> Internals {
+        let mut internals = self.observer.hand_over();
         internals.identities.resize(self.hosts.len(), 0);
         for (place, host) in self.hosts.iter().enumerate() {
             let machine = host.process.as_ref().and_then(|process| match &process.stage {

@@ -335,7 +335,7 @@ impl World for LoopWorld {
         self.trace.lines()
     }
 
-    fn internals(&self) -> Internals {
+    fn internals(&mut self) -> Internals {
         self.seen_from_inside()
     }
 }

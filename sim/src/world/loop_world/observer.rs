@@ -41,9 +41,10 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// What was recorded so far.
-    pub fn internals(&self) -> &Internals {
-        &self.internals
+    /// Hands over what was recorded so far.
+    pub fn hand_over(&mut self) -> Internals {
+        let identities = self.internals.identities.clone();
+        std::mem::replace(&mut self.internals, Internals { identities, ..Internals::default() })
     }
 
     /// A member told what it did.

@@ -39,7 +39,7 @@ record() {
     call kv/put "{\"key\":\"$(encode large)\",\"value\":\"$(head -c 3000 /dev/zero | base64 -w0)\"}"
     call lease/grant '{"ID":7,"TTL":3600}'
     call kv/put "{\"key\":\"$(encode leased)\",\"value\":\"\",\"lease\":7}"
-    call kv/txn "{\"success\":[{\"requestPut\":{\"key\":\"$(encode t)\",\"value\":\"$(encode u)\"}}]}"
+    call kv/txn "{\"success\":[{\"requestPut\":{\"key\":\"$(encode t)\"}}]}"
     call kv/deleterange "{\"key\":\"$(encode key1)\",\"range_end\":\"$(encode key3)\"}"
     call kv/compaction '{"revision":5}'
     call cluster/member/add '{"peerURLs":["http://127.0.0.1:1"],"isLearner":true}'
@@ -60,6 +60,6 @@ for minor in "${minors[@]}"; do
         perl -0777 -pe 's/\0+\z//' "$segment" >"$kept"
         truncate --size=%8 "$kept"
     done
-    "$etcd" --version | head -n 1 >"$into/VERSION"
+    "$etcd" --version | sed -n 1p >"$into/VERSION"
     rm -rf "$work"
 done

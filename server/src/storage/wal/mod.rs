@@ -64,13 +64,15 @@ pub struct Wal {
 }
 
 impl Wal {
-    /// Creates a log in `dir`, which must hold none: it appears there whole or not at all.
+    /// Creates a log in `dir`, which must hold none: it appears there whole or not at all. `dir` is
+    /// renamed into place, so it is not the disk's root.
     pub fn create(
         disk: Rc<dyn Disk>,
         dir: &Path,
         settings: WalSettings,
         metadata: Bytes,
     ) -> Result<Wal, WalError> {
+        assert!(!dir.is_empty(), "a log is not the root of its disk");
         if exists(&*disk, dir)? {
             return Err(WalError::AlreadyExists { dir: dir.to_owned() });
         }

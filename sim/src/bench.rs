@@ -209,6 +209,22 @@ impl Measured {
     }
 }
 
+/// The measures by name.
+pub const MEASURES: [&str; 4] = ["idle", "paced", "saturated", "crowded"];
+
+/// Takes the named measures, or all when none is named. `scale` is 1 for a test and 100 for figures
+/// worth comparing.
+pub fn measure(names: &[String], scale: u64) -> Vec<Figure> {
+    let is_asked = |measure: &&str| names.is_empty() || names.iter().any(|name| name == measure);
+    let take = |measure: &str| match measure {
+        "idle" => idle(1, Duration::from_secs(200 * scale)),
+        "paced" => paced(1, Duration::from_secs(10 * scale), 100),
+        "saturated" => saturated(1, 1_000 * scale, 32),
+        _ => saturated(1, 1_000 * scale, 256),
+    };
+    MEASURES.into_iter().filter(is_asked).map(take).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -59,6 +59,8 @@ enum Command {
     Planted(Planted),
     /// Make the page of one run, from its record or by doing it again.
     Explain(Explain),
+    /// Measure what the loop world costs in processor time.
+    Bench(Bench),
     /// List scenarios, or the words that scripts can use.
     List(List),
     /// Bring scenarios and plans into their canonical form.
@@ -129,6 +131,16 @@ struct Replay {
 }
 
 #[derive(Args, Debug)]
+struct Bench {
+    /// What: idle, paced, saturated, crowded; all when none is named.
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(crate::bench::MEASURES))]
+    measures: Vec<String>,
+    /// A hundredth of the full size.
+    #[arg(long)]
+    quick: bool,
+}
+
+#[derive(Args, Debug)]
 struct Planted {
     /// Scenarios of defects; all of `planted` when none is named.
     scenarios: Vec<String>,
@@ -179,6 +191,11 @@ pub fn main() -> ExitCode {
         Some(Command::Replay(command)) => replay(command),
         Some(Command::Planted(command)) => planted::test(&command.scenarios, command.budget),
         Some(Command::Explain(command)) => explain::explain(&command),
+        Some(Command::Bench(command)) => {
+            let scale = if command.quick { 1 } else { 100 };
+            print!("{}", crate::bench::table(&crate::bench::measure(&command.measures, scale)));
+            Ok(0)
+        }
         Some(Command::List(command)) => words::list(&command.what, command.json),
         Some(Command::Fmt(command)) => words::format(&command.files, command.check),
     };

@@ -20,8 +20,8 @@ pub struct History {
 impl History {
     /// An empty run of members `n1`, `n2` and so on.
     pub fn new(members: usize) -> History {
-        let mut history = crate::record::History::default();
-        history.members = (1..=members).map(|place| MemberName(format!("n{place}"))).collect();
+        let members = (1..=members).map(|place| MemberName(format!("n{place}"))).collect();
+        let history = crate::record::History { members, ..Default::default() };
         let run = RunRecord {
             scenario: "operations/quiet".to_owned(),
             seed: 1,

@@ -150,7 +150,7 @@ impl Measured {
     fn invoke(&mut self, draw: u64) {
         let number = self.history.operations.len() as u32;
         let key = Blob::text(&format!("key-{}", (u64::from(number) * 7919 + draw) % 64));
-        let call = if number % 2 == 0 || self.name.contains("puts") {
+        let call = if number.is_multiple_of(2) || self.name.contains("puts") {
             Call::Put(Put { key, value: Blob::text(&number.to_string()), ..Put::default() })
         } else {
             Call::Range(Range { key, ..Range::default() })

@@ -18,6 +18,9 @@ const KEYS_PER_OPERATION_MAX: usize = 32;
 /// What is shown before a finding that no operation proves, in nanoseconds.
 const BEFORE_NS: u64 = 15_000_000_000;
 
+/// From, to, state, term, and the leader's place or -1.
+type Phase = (u64, u64, u8, u64, i64);
+
 /// A run.
 #[derive(Debug, Serialize)]
 pub struct View<'a> {
@@ -26,8 +29,8 @@ pub struct View<'a> {
     members: Vec<&'a str>,
     /// Whether roles are known.
     has_roles: bool,
-    /// Per member: from, to, state, term, leader's place or -1.
-    lives: Vec<Vec<(u64, u64, u8, u64, i64)>>,
+    /// Per member.
+    lives: Vec<Vec<Phase>>,
     bands: Vec<BandView<'a>>,
     /// When, what, whom.
     incidents: Vec<(u64, &'a str, &'a [usize])>,

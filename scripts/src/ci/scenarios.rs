@@ -1,5 +1,5 @@
-//! The scenarios as stages: in the loop world for many seeds, and with real etcd, whose behaviour is
-//! the measure of every expectation.
+//! The scenarios as stages: in the loop world for many seeds, and with real etcd, whose behaviour
+//! is the measure of every expectation.
 
 use std::path::Path;
 use std::process::Command;

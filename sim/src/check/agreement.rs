@@ -1,7 +1,8 @@
 //! Whether a reply is what the model says: every field, except those that no promise covers.
 //!
 //! Not compared: the order of keys that share a sort key, and which of them a limit cuts off; the
-//! remaining TTL of a lease, which only must not exceed the granted one; the order of a lease's keys.
+//! remaining TTL of a lease, which only must not exceed the granted one; the order of a lease's
+//! keys.
 
 use std::collections::BTreeSet;
 

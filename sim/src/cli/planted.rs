@@ -50,7 +50,7 @@ pub fn test(wanted: &[String], budget: Duration) -> Result<u8, Usage> {
         found += usize::from(search.found.is_some());
         tell_search(scenario, &defect, &search);
         let quiet = without_nemeses(scenario)?;
-        let heard = first_finding(&quiet, search.seeds.max(QUIET_SEEDS).min(4 * QUIET_SEEDS));
+        let heard = first_finding(&quiet, search.seeds.clamp(QUIET_SEEDS, 4 * QUIET_SEEDS));
         silent += usize::from(heard.is_none());
         tell_quiet(scenario, heard.as_ref());
     }

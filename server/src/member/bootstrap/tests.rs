@@ -1,6 +1,7 @@
 //! Every way a member may come to be, or not, with the texts of etcd.
 //!
 //! A run is shown as a transcript: questions, log lines with the fields that matter, the end.
+//! Long because the transcripts are.
 
 use std::collections::BTreeMap;
 

@@ -1,10 +1,10 @@
 //! Linearizability of keys and leases: every acknowledged operation took effect once, at one moment
 //! between its invocation and its return, with exactly the reply that the model gives.
 //!
-//! First the raft log is heard as a witness; it is believed only when every reply and every interval
-//! bears it out. Without a log, or when it is contradicted, a search over the history alone decides,
-//! within a bound on its steps: beyond it the verdict is open. What speaks against the log itself is
-//! a white-box matter and has its own report.
+//! First the raft log is heard as a witness; it is believed only when every reply and every
+//! interval bears it out. Without a log, or when it is contradicted, a search over the history
+//! alone decides, within a bound on its steps: beyond it the verdict is open. What speaks against
+//! the log itself is a white-box matter and has its own report.
 
 mod items;
 mod observed;

@@ -3,9 +3,9 @@
 //! model's, and the resulting order must respect real time.
 //!
 //! Writes stand where the log has them. A read, or a request refused without an entry, is put into
-//! the first gap between entries where the state fits its outcome and nothing that had returned when
-//! it was invoked is still to come. The first gap is always the best. Where none is found, the claim
-//! is refuted; whether another order exists is for the search to say.
+//! the first gap between entries where the state fits its outcome and nothing that had returned
+//! when it was invoked is still to come. The first gap is always the best. Where none is found, the
+//! claim is refuted; whether another order exists is for the search to say.
 
 use std::cmp::Reverse;
 

@@ -179,7 +179,7 @@ fn events_are_what_happened() {
 fn filters_hold() {
     let mut messages = with_created(batches());
     let only_deletes = Watch { no_put: true, ..all() };
-    let report = watch(store(), only_deletes.clone(), messages.drain(..).collect());
+    let report = watch(store(), only_deletes.clone(), std::mem::take(&mut messages));
     assert!(rules(report).iter().all(|rule| rule == "filter"));
     let report = watch(store(), only_deletes, vec![created(2), batch(&[deleted("a", 6)])]);
     assert_eq!(rules(report), Vec::<String>::new());

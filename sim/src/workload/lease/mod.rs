@@ -1,8 +1,8 @@
-//! `lease`: lives of leases. A slot grants one, attaches keys to it, renews it for a while, looks at
-//! it, moves and detaches keys, and then revokes it or lets it expire, and reads the keys.
+//! `lease`: lives of leases. A slot grants one, attaches keys to it, renews it for a while, looks
+//! at it, moves and detaches keys, and then revokes it or lets it expire, and reads the keys.
 //!
-//! Each slot has keys of its own, but moves some to the leases of others, whose end then takes them.
-//! Reads and renewals that fail are repeated; no write is.
+//! Each slot has keys of its own, but moves some to the leases of others, whose end then takes
+//! them. Reads and renewals that fail are repeated; no write is.
 
 mod life;
 #[cfg(test)]
@@ -243,7 +243,8 @@ fn granted(call: &Call, outcome: &Outcome) -> Option<Held> {
 
 /// Whether a renewal came too late.
 fn is_gone(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Ok(reply) if matches!(reply.body, Body::LeaseKeepAlive { ttl_s: 0, .. }))
+    let Outcome::Ok(reply) = outcome else { return false };
+    matches!(reply.body, Body::LeaseKeepAlive { ttl_s: 0, .. })
 }
 
 fn is_missing(outcome: &Outcome) -> bool {

@@ -2,8 +2,8 @@
 //! cluster; among them reads at past revisions, conditions that fail, and a few requests that are
 //! wrong on purpose.
 //!
-//! Every put writes a value of its own. Only reads and renewals are repeated when they fail; after a
-//! write of unknown outcome the slot looks at all keys, which shows what became of it.
+//! Every put writes a value of its own. Only reads and renewals are repeated when they fail; after
+//! a write of unknown outcome the slot looks at all keys, which shows what became of it.
 
 mod draft;
 mod invalid;
@@ -180,10 +180,10 @@ impl Mixed {
     fn note_leases(&mut self, call: &Call, outcome: &Outcome) {
         let is_missing = |text: &str| Refusal::from_text(text) == Some(Refusal::LeaseNotFound);
         match (call, outcome) {
-            (Call::LeaseGrant { id, .. }, Outcome::Ok(_) | Outcome::Unknown(_)) => {
-                if !self.leases.contains(id) {
-                    self.leases.push(*id);
-                }
+            (Call::LeaseGrant { id, .. }, Outcome::Ok(_) | Outcome::Unknown(_))
+                if !self.leases.contains(id) =>
+            {
+                self.leases.push(*id);
             }
             (Call::LeaseRevoke { id }, Outcome::Ok(_) | Outcome::Unknown(_)) => {
                 self.leases.retain(|held| held != id);

@@ -1,5 +1,5 @@
-//! What a slot has seen: the newest revision in any reply, how far history is compacted, and keys as
-//! they were. It is what a client would know, and may be out of date.
+//! What a slot has seen: the newest revision in any reply, how far history is compacted, and keys
+//! as they were. It is what a client would know, and may be out of date.
 
 use std::collections::BTreeMap;
 

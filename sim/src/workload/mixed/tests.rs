@@ -149,10 +149,10 @@ fn every_kind_of_transaction_occurs() {
     some("serializable", &|txn| is_serializable(txn) && !ops(txn).is_empty());
     some("nested", &|txn| has(txn, |op| matches!(op, TxnOp::Txn(_))));
     some("nested twice", &|txn| {
-        has(
-            txn,
-            |op| matches!(op, TxnOp::Txn(txn) if ops(txn).iter().any(|op| matches!(op, TxnOp::Txn(_)))),
-        )
+        has(txn, |op| match op {
+            TxnOp::Txn(inner) => ops(inner).iter().any(|op| matches!(op, TxnOp::Txn(_))),
+            _ => false,
+        })
     });
     some("of many operations", &|txn| ops(txn).len() > 6);
     some("delete and range", &|txn| {

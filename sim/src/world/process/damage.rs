@@ -16,8 +16,8 @@ pub fn tear_tail(log: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Flips a bit of the record in the middle of what the newest segment holds: in its last byte, which
-/// is content and not framing, so that only its checksum can tell. False without a segment.
+/// Flips a bit of the record in the middle of what the newest segment holds: in its last byte,
+/// which is content and not framing, so that only its checksum can tell. False without a segment.
 pub fn corrupt_middle(log: &Path) -> io::Result<bool> {
     let Some((file, used)) = newest(log)? else { return Ok(false) };
     let mut at = 0;

@@ -1,7 +1,7 @@
 //! Operations and replies in a reader's words, for explanations: short, with the values that count.
 
 use detsim_reports::record::{
-    Body, Call, History, KeyValue, OpId, Operation, Range, RangeReply, Txn, TxnOp, TxnOpReply,
+    Body, Call, History, KeyValue, Operation, Range, RangeReply, Txn, TxnOp, TxnOpReply,
 };
 
 /// A member's name in the scenario.
@@ -12,14 +12,6 @@ pub(super) fn member(history: &History, member: usize) -> String {
 /// An operation with its number: `op 4 (put "a"="1")`.
 pub(super) fn operation(operation: &Operation) -> String {
     format!("op {} ({})", operation.id.0, call(&operation.call))
-}
-
-/// An operation by its number.
-pub(super) fn op(history: &History, id: OpId) -> String {
-    match history.operations.get(id.0 as usize) {
-        Some(found) => operation(found),
-        None => format!("op {}", id.0),
-    }
 }
 
 /// A request.

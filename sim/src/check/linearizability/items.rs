@@ -2,7 +2,7 @@
 //! revisions that their replies allow, and operations that may be placed.
 
 use detsim_reports::record::{
-    Blob, Body, Call, History, OpId, Operation, Reply, Time, TxnOp, TxnOpReply, TxnReply,
+    Blob, Body, Call, History, Operation, Reply, Time, TxnOp, TxnOpReply, TxnReply,
 };
 
 use crate::check::agreement::Disagreement;
@@ -46,11 +46,6 @@ impl Item<'_> {
             Some(operation) => describe::operation(operation),
             None => format!("the expiry of a lease ({})", describe::call(&self.call)),
         }
-    }
-
-    /// Its number, if it is a client's.
-    pub fn op(&self) -> Option<OpId> {
-        self.operation.map(|operation| operation.id)
     }
 
     /// Why the present state contradicts its claim, if it does. `result` is what the model says to

@@ -118,7 +118,7 @@ fn by_search(history: &History, steps: u64, report: &mut Report) -> Option<Timel
 
 /// Searches twice: for an order that also explains everything else that was seen, and, when there
 /// is none, for any order.
-pub(super) fn decide(history: &History, items: &Items<'_>, steps: u64) -> Decision {
+fn decide(history: &History, items: &Items<'_>, steps: u64) -> Decision {
     if !items.impossible.is_empty() {
         return Decision::Violated(items.impossible.clone());
     }

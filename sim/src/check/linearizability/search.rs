@@ -34,8 +34,6 @@ pub(super) enum Found {
 pub(super) struct Obstacle {
     /// How many operations it had placed.
     pub placed: usize,
-    /// The revision that it had reached.
-    pub revision: i64,
     /// The operation that real time wanted next, a place in `required`; `None` when all were placed
     /// and something seen was still unexplained.
     pub item: Option<usize>,
@@ -472,8 +470,7 @@ impl<'a> Search<'a> {
         let placed = self.path.len();
         if self.obstacle.as_ref().is_none_or(|known| known.placed < placed) {
             let last = self.path.last().map(|step| step.item);
-            let revision = self.model.revision();
-            self.obstacle = Some(Obstacle { placed, revision, item, objection, last });
+            self.obstacle = Some(Obstacle { placed, item, objection, last });
         }
     }
 }

@@ -56,6 +56,7 @@ pub(super) fn check(history: &History, timeline: Option<&Timeline>) -> CheckRepo
     }
     report.checked(watches, "watches");
     report.checked(events, "events of watches");
+    report.checked(owed, "watches owed every acknowledged event");
     match timeline {
         Some(timeline) if watches > 0 => {
             report.not_checked(format!(

@@ -80,6 +80,14 @@ function showFinding(place) {
   changed("selection");
 }
 
+// The finding that is shown, or the next one when it is in view already.
+function showNextFinding() {
+  const finding = run.findings[state.finding];
+  const isShown = finding && finding.from >= state.from && finding.to <= state.to
+    && state.to - state.from < run.ended * 0.9;
+  showFinding(isShown ? (state.finding + 1) % run.findings.length : Math.max(state.finding, 0));
+}
+
 // Selects an operation, and moves the view when it lies outside or is too short to be seen.
 function select(op) {
   if (!(op >= 0 && op < many)) return;

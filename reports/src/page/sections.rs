@@ -6,11 +6,15 @@ use std::fmt::Write;
 use super::bands::Band;
 use super::lives::{Lives, State};
 use crate::html::{escape, grouped, seconds};
-use crate::record::{Finding, Operation, Outcome, RunRecord, Severity, Time};
+use crate::record::{Finding, OpId, Operation, Outcome, RunRecord, Severity, Time};
 use crate::words;
 
 /// Digits of seconds in the text.
 const DIGITS: usize = 6;
+/// Findings that stand open.
+const OPEN: usize = 2;
+/// Operations of a finding that are shown in full; the others are links.
+const PROOF_ROWS: usize = 30;
 
 /// Scenario, seed, verdict, figures, and the command that replays the run.
 pub fn header(run: &RunRecord, command: &str) -> String {
@@ -62,17 +66,27 @@ pub fn header(run: &RunRecord, command: &str) -> String {
     text
 }
 
-/// What was found and makes the verdict, then what was expected to be found.
+/// What was found and makes the verdict, then what was expected to be found. The first few stand
+/// open.
 pub fn findings(run: &RunRecord, lives: &Lives, bands: &[Band]) -> String {
     let mut text = String::new();
     for (place, finding) in run.findings.iter().chain(&run.expected).enumerate() {
         let is_expected = place >= run.findings.len();
-        card(&mut text, run, finding, (place, is_expected));
+        let (class, word) = if is_expected { ("expected", "expected: ") } else { ("found", "") };
+        let open = if place < OPEN { " open" } else { "" };
         let _ = writeln!(
             text,
-            "<p class=\"moment\">{}</p>\n</section>",
-            escape(&moment(run, finding.at, lives, bands))
+            "<details class=\"finding {class}\" id=\"finding-{place}\"{open}>\n\
+             <summary><h2>{word}{}<span> / {}</span></h2>\n<p class=\"what\">{}</p></summary>\n\
+             <p class=\"explanation\">{}</p>",
+            escape(&finding.checker),
+            escape(&finding.rule),
+            what(run, finding, place),
+            escape(&finding.explanation)
         );
+        proof(&mut text, run, finding);
+        let moment = escape(&moment(run, finding.at, lives, bands));
+        let _ = writeln!(text, "<p class=\"moment\">{moment}</p>\n</details>");
     }
     if run.findings.is_empty() {
         let what = match run.expected.len() {
@@ -84,36 +98,26 @@ pub fn findings(run: &RunRecord, lives: &Lives, bands: &[Band]) -> String {
     text
 }
 
-fn card(
-    text: &mut String,
-    run: &RunRecord,
-    finding: &Finding,
-    (place, is_expected): (usize, bool),
-) {
+/// How bad a finding is, when it shows, and whom it concerns; escaped.
+fn what(run: &RunRecord, finding: &Finding, place: usize) -> String {
     let severity = match finding.severity {
         Severity::Safety => "a promise was broken",
         Severity::Liveness => "the cluster did not recover though it could have",
         Severity::Crash => "a member crashed by its own fault",
         Severity::Harness => "the harness is wrong, or the run did not repeat",
     };
-    let (class, word) = if is_expected { ("expected", "expected: ") } else { ("found", "") };
     let members: Vec<&str> = finding.members.iter().map(|place| name(run, *place)).collect();
     let members = match members.as_slice() {
         [] => String::new(),
         names => format!(" · {}", escape(&names.join(", "))),
     };
-    let _ = writeln!(
-        text,
-        "<section class=\"finding {class}\" id=\"finding-{place}\">\n\
-         <h2>{word}{}<span> / {}</span></h2>\n\
-         <p class=\"what\">{severity} · \
-         <a href=\"#finding-{place}\" data-finding=\"{place}\">at {} s</a>{members}</p>\n\
-         <p class=\"explanation\">{}</p>",
-        escape(&finding.checker),
-        escape(&finding.rule),
-        seconds(finding.at.0.min(run.history.ended.0), DIGITS),
-        escape(&finding.explanation)
-    );
+    let at = seconds(finding.at.0.min(run.history.ended.0), DIGITS);
+    let link = format!("<a href=\"#finding-{place}\" data-finding=\"{place}\">at {at} s</a>");
+    format!("{severity} · {link}{members}")
+}
+
+/// The operations that prove a finding.
+fn proof(text: &mut String, run: &RunRecord, finding: &Finding) {
     let operations = finding.operations.iter();
     let known: Vec<&Operation> =
         operations.filter_map(|op| run.history.operations.get(op.0 as usize)).collect();
@@ -124,10 +128,19 @@ fn card(
         "<table class=\"proof\"><thead><tr><th>op<th>client<th>at member<th>invoked<th>completed\
          <th>call<th>outcome</tr></thead><tbody>\n",
     );
-    for operation in known {
+    for operation in known.iter().take(PROOF_ROWS) {
         row(text, run, operation);
     }
     text.push_str("</tbody></table>\n");
+    if known.len() > PROOF_ROWS {
+        let rest = known[PROOF_ROWS..].iter().map(|operation| link(operation.id));
+        let rest: Vec<String> = rest.collect();
+        let _ = writeln!(text, "<p class=\"rest\">and {}</p>", rest.join(" "));
+    }
+}
+
+fn link(op: OpId) -> String {
+    format!("<a href=\"#op-{0}\" data-op=\"{0}\">#{0}</a>", op.0)
 }
 
 fn row(text: &mut String, run: &RunRecord, operation: &Operation) {
@@ -140,11 +153,11 @@ fn row(text: &mut String, run: &RunRecord, operation: &Operation) {
         Some(_) => seconds(operation.completed.0, DIGITS),
         None => "never".to_owned(),
     };
-    let id = operation.id.0;
     let _ = writeln!(
         text,
-        "<tr><td><a href=\"#op-{id}\" data-op=\"{id}\">#{id}</a><td>{}<td>{}<td class=\"n\">{}\
-         <td class=\"n\">{completed}<td class=\"v\">{}<td class=\"v {class}\">{}</tr>",
+        "<tr><td>{}<td>{}<td>{}<td class=\"n\">{}<td class=\"n\">{completed}\
+         <td class=\"v\">{}<td class=\"v {class}\">{}</tr>",
+        link(operation.id),
         operation.client.0,
         escape(name(run, operation.member)),
         seconds(operation.invoked.0, DIGITS),

@@ -80,7 +80,7 @@ byId("only-key").addEventListener("click", () => {
 for (const button of document.querySelectorAll("[data-view]")) {
   const acts = {
     in: () => zoom(0.5), out: () => zoom(2), all: () => show(0, run.ended),
-    finding: () => showFinding(Math.max(state.finding, 0)),
+    finding: showNextFinding,
   };
   button.addEventListener("click", acts[button.dataset.view]);
   if (button.dataset.view === "finding") button.hidden = run.findings.length === 0;
@@ -98,6 +98,7 @@ for (const link of document.querySelectorAll("a[data-finding]")) {
   link.addEventListener("click", (event) => {
     event.preventDefault();
     showFinding(+link.dataset.finding);
+    link.closest("details").open = true;
     canvas.scrollIntoView({ block: "nearest" });
   });
 }

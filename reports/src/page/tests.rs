@@ -47,6 +47,18 @@ fn every_operation_that_proves_a_finding_is_linked_and_the_command_is_there() {
 }
 
 #[test]
+fn findings_of_many_operations_link_all_of_them() {
+    let mut history = History::new(1);
+    let ops: Vec<OpId> = (0..100).map(|at| history.put(0, at, "k", "v")).collect();
+    let mut run = history.run;
+    run.findings = vec![Finding { operations: ops, ..stale_read().findings[0].clone() }; 4];
+    let text = page(&run);
+    assert_eq!(text.matches("data-op=\"99\">#99</a>").count(), 4);
+    assert_eq!(text.matches("<details").count(), 4);
+    assert_eq!(text.matches("\" open>").count(), 2);
+}
+
+#[test]
 fn a_finding_says_what_the_cluster_was_at_that_moment() {
     let text = page(&stale_read());
     assert!(text.contains(

@@ -235,7 +235,7 @@ canvas.addEventListener("keydown", (event) => {
   const acts = {
     ArrowLeft: () => pan(-step), ArrowRight: () => pan(step),
     "+": () => zoom(0.6), "=": () => zoom(0.6), "-": () => zoom(1 / 0.6),
-    0: () => show(0, run.ended), f: () => showFinding(Math.max(state.finding, 0)),
+    0: () => show(0, run.ended), f: showNextFinding,
   };
   if (!acts[event.key] || event.ctrlKey || event.metaKey) return;
   event.preventDefault();

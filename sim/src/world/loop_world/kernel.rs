@@ -24,7 +24,7 @@ impl LoopWorld {
             }
             match self.queue.pop_until(until) {
                 Some((at, event)) => {
-                    assert!(at >= self.now, "time goes forwards");
+                    assert!(at >= self.now, "time does not go back");
                     self.now = at;
                     self.dispatch(event);
                 }

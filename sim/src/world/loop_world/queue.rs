@@ -19,17 +19,21 @@ pub struct Queue<E> {
     slots: Vec<Option<E>>,
     free: Vec<u32>,
     scheduled: u64,
+    /// The time of the last event taken: nothing may be scheduled before it.
+    now: u64,
 }
 
 impl<E> Default for Queue<E> {
     fn default() -> Queue<E> {
-        Queue { keys: BinaryHeap::new(), slots: Vec::new(), free: Vec::new(), scheduled: 0 }
+        let (slots, free) = (Vec::new(), Vec::new());
+        Queue { keys: BinaryHeap::new(), slots, free, scheduled: 0, now: 0 }
     }
 }
 
 impl<E> Queue<E> {
-    /// Schedules an event.
+    /// Schedules an event, which cannot happen before what happens now.
     pub fn push(&mut self, at: u64, event: E) {
+        assert!(at >= self.now, "an event at {at} is scheduled at {}", self.now);
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.slots[slot as usize] = Some(event);
@@ -55,6 +59,7 @@ impl<E> Queue<E> {
             return None;
         }
         self.keys.pop();
+        self.now = at;
         let slot = (key as u64 & ((1 << SLOT_BITS) - 1)) as u32;
         let event = self.slots[slot as usize].take().expect("a key's slot is taken");
         self.free.push(slot);

@@ -153,7 +153,8 @@ impl LoopWorld {
             Some(process) => clocks.stretch(process.dial_timeout),
             None => return,
         };
-        let limit = started + patience;
+        // A process that was paused may notice late that its patience is at its end.
+        let limit = (started + patience).max(self.now);
         let what = match &purpose {
             // The call has a limit of its own.
             Purpose::Call { .. } => None,

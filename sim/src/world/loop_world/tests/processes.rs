@@ -6,7 +6,7 @@ use detsim_reports::record::{ClientId, OpId, Put, Time};
 
 use super::script::*;
 use crate::world::loop_world::first_difference;
-use crate::world::{ClockFault, World, WorldEvent};
+use crate::world::{ClockFault, End, MessageClass, NetworkFault, World, WorldEvent};
 use detsim_reports::record::{Blob, Call};
 
 #[test]
@@ -52,6 +52,26 @@ fn a_paused_process_takes_what_came_in_order_when_it_goes_on() {
     assert!(all.len() >= 28);
     assert!(all.windows(2).all(|pair| pair[0] + 1 == pair[1]));
     assert!(beats(&diary, "n1", 2, resumed).len() <= 11, "missed deadlines are one");
+}
+
+#[test]
+fn a_process_paused_while_it_knocks_at_a_cut_link_goes_on() {
+    let (mut world, diary) = running(1, 2);
+    let (n1, n2) = (End::Member(0), End::Member(1));
+    for (from, to) in [(n1, n2), (n2, n1)] {
+        let cut = NetworkFault::Cut { from, to, class: MessageClass::All };
+        world.network(&cut).expect("there are such members");
+    }
+    for _ in 0..20 {
+        run(&mut world, 1_700);
+        world.pause(0).expect("it runs");
+        run(&mut world, 4_100);
+        world.resume(0).expect("it runs");
+    }
+    world.network(&NetworkFault::HealAll).expect("always possible");
+    let healed = world.now();
+    run(&mut world, 5_000);
+    assert!(!said(&diary, "n1", healed, |what| what == "active 2").is_empty());
 }
 
 #[test]

@@ -49,7 +49,8 @@ pub fn check(campaign: &Campaign<'_>, is_json: bool) -> Result<u8, Usage> {
             }
             Compared::Differ { hashes, event } => {
                 code = HARNESS;
-                last = format!("detsim run {scenario} --seed {seed} --check-determinism");
+                let program = super::output::program();
+                last = format!("{program} run {scenario} --seed {seed} --check-determinism");
                 if is_json {
                     let line = serde_json::json!({
                         "scenario": scenario, "seed": seed, "deterministic": false,

@@ -106,10 +106,16 @@ impl<'a> Output<'a> {
     }
 }
 
+/// This program as it was called, so that what is printed can be pasted into the same shell.
+pub fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| "detsim".to_owned())
+}
+
 /// The command that does a run again.
 pub fn replay_command(loaded: &Loaded, record: &RunRecord, choice: &Choice) -> String {
     let (seed, arguments) = (record.seed.to_string(), choice.arguments());
-    let mut words = vec!["detsim", "replay", &loaded.name];
+    let program = program();
+    let mut words = vec![program.as_str(), "replay", &loaded.name];
     if crate::run::planned_seed(&loaded.script) != Some(record.seed) {
         words.extend(["--seed", &seed]);
     }

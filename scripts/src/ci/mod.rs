@@ -45,6 +45,9 @@ pub fn run(root: &Path, scope: Scope) -> bool {
     stages.push(stage::command("test", &mut test));
     stages.extend(scenarios::in_the_loop(root, scope));
     stages.extend(scenarios::with_peers(root, scope));
+    if scope == Scope::Full {
+        stages.push(scenarios::planted(root));
+    }
     report(&stages)
 }
 

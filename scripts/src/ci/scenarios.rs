@@ -30,6 +30,13 @@ pub fn in_the_loop(root: &Path, scope: Scope) -> Vec<Stage> {
     ]
 }
 
+/// Tests the tester: every planted defect must be found.
+pub fn planted(root: &Path) -> Stage {
+    let mut planted = cargo(root);
+    planted.args(["run", "--quiet", "--release", "--bin", "detsim", "--features", "planted"]);
+    stage::command("planted", planted.args(["--", "planted"]))
+}
+
 /// Runs them with the real etcds of this machine.
 pub fn with_peers(root: &Path, scope: Scope) -> Vec<Stage> {
     let (minors, groups): (&[&str], _) = match scope {

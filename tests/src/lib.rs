@@ -6,6 +6,9 @@ pub mod peers;
 mod process_world;
 
 #[cfg(test)]
+mod scenarios;
+
+#[cfg(test)]
 mod tidy;
 
 #[cfg(test)]

@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use super::Usage;
 use crate::language::Script;
 use crate::language::ast::{Action, Statement};
-use crate::run::{Options, WORLDS};
+use crate::run::{WORLDS, loop_world};
 use crate::world::World;
-use crate::world::loop_world::{self, LoopWorld};
 use crate::world::process::{Leave, Links, ProcessWorld};
 
 /// Which world runs take place in.
@@ -71,7 +70,7 @@ impl Choice {
     /// A fresh world for a script.
     pub fn make(&self, seed: u64, script: &Script) -> Result<Box<dyn World>, String> {
         match self {
-            Choice::Loop => Ok(make_loop(seed, &Options::of(script, seed))),
+            Choice::Loop => Ok(Box::new(loop_world(script, seed))),
             Choice::Process { program, .. } => {
                 let links = if breaks_links(script) { Links::Relayed } else { Links::Direct };
                 let world = ProcessWorld::new(program, links, Leave::Nothing);
@@ -97,14 +96,4 @@ fn breaks_links(script: &Script) -> bool {
 /// The server that was built beside this command.
 fn beside() -> PathBuf {
     std::env::current_exe().unwrap_or_default().with_file_name("detcd")
-}
-
-fn make_loop(seed: u64, options: &Options) -> Box<dyn World> {
-    let mut settings = loop_world::Options::new(seed);
-    settings.peers.latency = options.latency();
-    settings.clients.latency = options.latency();
-    settings.codec = options.codec();
-    // A name that is no defect is the runner's to refuse.
-    settings.planted = options.planted().unwrap_or_default();
-    Box::new(LoopWorld::new(settings))
 }

@@ -23,6 +23,7 @@ use crate::language::ast::Statement;
 use crate::language::{Script, Vocabulary};
 use crate::workload;
 use crate::world::World;
+use crate::world::loop_world::{self, LoopWorld};
 
 pub use options::{OPTIONS, Options};
 use plan::Head;
@@ -79,6 +80,18 @@ pub fn expressible_in(script: &Script) -> Vec<String> {
         _ => None,
     });
     said.unwrap_or_else(|| WORLDS.iter().map(|world| (*world).to_owned()).collect())
+}
+
+/// A fresh loop world for a script and a seed.
+pub fn loop_world(script: &Script, seed: u64) -> LoopWorld {
+    let options = Options::of(script, seed);
+    let mut settings = loop_world::Options::new(seed);
+    settings.peers.latency = options.latency();
+    settings.clients.latency = options.latency();
+    settings.codec = options.codec();
+    // A name that is no defect is the runner's to refuse.
+    settings.planted = options.planted().unwrap_or_default();
+    LoopWorld::new(settings)
 }
 
 /// Runs a script in a fresh world that was made for the same seed.

@@ -212,7 +212,8 @@ impl<'a> Changes<'a> {
     }
 }
 
-/// A union of deleted keys and ranges. A range end is compared as it stands, also the one-byte end
+/// A union of deleted keys and ranges; a range that ends where it begins, or before, holds nothing. A
+/// range end is compared as it stands, also the one-byte end
 /// that elsewhere means "no end": etcd accepts a put beside such a deletion of lower keys.
 #[derive(Debug, Default)]
 struct Deletes<'a> {
@@ -223,8 +224,9 @@ struct Deletes<'a> {
 
 impl<'a> Deletes<'a> {
     fn add(&mut self, key: &'a [u8], range_end: &'a [u8]) {
-        self.keys.insert(key);
-        if key < range_end {
+        if range_end.is_empty() {
+            self.keys.insert(key);
+        } else if key < range_end {
             self.add_range(key, range_end);
         }
     }

@@ -8,7 +8,7 @@
 mod tests;
 
 use detsim_reports::record::{
-    Call, CheckReport, Header, History, Incident, Operation, Outcome, Reply, Time, Txn, TxnOp,
+    Body, Call, CheckReport, Header, History, Incident, Operation, Outcome, Reply, Time, Txn, TxnOp,
 };
 
 use super::Checker;
@@ -81,7 +81,12 @@ fn answered(
         }
         Some(_) => {}
     }
-    if let Some(asked) = asked_revisions(&operation.call).into_iter().find(|&at| at > revision) {
+    let taken = match &reply.body {
+        Body::Txn(txn) => Some(txn.succeeded),
+        _ => None,
+    };
+    let asked = asked_revisions(&operation.call, taken);
+    if let Some(asked) = asked.into_iter().find(|&at| at > revision) {
         let text =
             format!("it was answered from revision {revision}, before the {asked} asked for");
         return Some(("wrong-local-read", text));
@@ -94,7 +99,7 @@ fn answered(
 /// Why a refusal cannot be right, if it cannot. What the member had applied is not known from
 /// outside, so that only what no member can have applied is held against it.
 fn refused(operation: &Operation, refusal: Refusal, timeline: &Timeline) -> Option<String> {
-    let asked = asked_revisions(&operation.call);
+    let asked = asked_revisions(&operation.call, None);
     let newest = timeline.model.revision();
     match refusal {
         Refusal::Compacted => {
@@ -113,8 +118,8 @@ fn refused(operation: &Operation, refusal: Refusal, timeline: &Timeline) -> Opti
     }
 }
 
-/// The revisions that a read names, in any branch.
-fn asked_revisions(call: &Call) -> Vec<i64> {
+/// The revisions that a read names: in the branch that was taken, or in any if that is not known.
+fn asked_revisions(call: &Call, taken: Option<bool>) -> Vec<i64> {
     fn branch(ops: &[TxnOp], asked: &mut Vec<i64>) {
         for op in ops {
             if let TxnOp::Range(range) = op {
@@ -127,8 +132,12 @@ fn asked_revisions(call: &Call) -> Vec<i64> {
         Call::Range(range) => asked.push(range.revision.max(0)),
         Call::Txn(txn) => {
             let Txn { success, failure, .. } = txn.as_ref();
-            branch(success, &mut asked);
-            branch(failure, &mut asked);
+            if taken != Some(false) {
+                branch(success, &mut asked);
+            }
+            if taken != Some(true) {
+                branch(failure, &mut asked);
+            }
         }
         _ => {}
     }

@@ -239,6 +239,12 @@ impl Runner<'_> {
         Ok(())
     }
 
+    /// Records a start that no action names.
+    pub(super) fn note_start(&mut self, place: usize) {
+        let what = format!("start {}", self.members[place].name);
+        self.incident(vec![place], what);
+    }
+
     fn act_restart(
         &mut self,
         start: &StartAction,
@@ -409,13 +415,15 @@ impl Runner<'_> {
                 self.world.clock(place, ClockFault::Drift { ppm: 0 })?;
                 self.members[place].has_drift = false;
             }
-            self.act_resume(place)?;
+            if self.act_resume(place)? {
+                let what = format!("resume {}", self.members[place].name);
+                self.incident(vec![place], what);
+            }
             let member = &self.members[place];
             if member.is_downed && !member.is_up && member.role != Role::Removed {
                 let launch = member.relaunch();
-                let what = format!("start {}", member.name);
                 self.start_process(place, launch)?;
-                self.incident(vec![place], what);
+                self.note_start(place);
             }
         }
         Ok(())

@@ -324,6 +324,7 @@ impl<'w> Runner<'w> {
         self.incident(vec![place], what.trim_end().to_owned());
         if let (true, Some(launch)) = (was_asked, self.members[place].restart.take()) {
             self.start_process(place, launch)?;
+            self.note_start(place);
         }
         Ok(())
     }

@@ -246,8 +246,12 @@ fn no_key_is_put_twice_or_put_and_deleted() {
         "{put a}, {put b}",
         "{put a | del a}",
         "{put a} | {put a}",
-        // Compared literally, the one-byte end is below every key but its start.
+        // Compared literally, the one-byte end is below every key.
         "put b, del a..\\0",
+        // A range that ends where it begins, or before, holds nothing.
+        "del a..\\0, put a",
+        "del c..a, put c",
+        "del c..c, put c",
         // An earlier nested put is not compared with a later nested deletion.
         "{put a}, {del a}",
     ];
@@ -263,8 +267,6 @@ fn no_key_is_put_twice_or_put_and_deleted() {
         "del a..b, del b..d, put c",
         "del b..d, del a..c, put c",
         "del c..e, del a..d, put b",
-        "del a..\\0, put a",
-        "del c..a, put c",
         "put a, {put a}",
         "put a, {get b | put a}",
         "{put a}, {put a}",

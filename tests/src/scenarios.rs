@@ -1,11 +1,12 @@
 //! The shipped scenarios and the language's documentation: all is readable and canonical, every
-//! scenario tells its story, passes in the loop world, and is repeated by its plan event for event.
+//! scenario tells its story, and runs are repeated by their plans event for event. That scenarios
+//! pass is a stage of CI.
 
 use std::path::{Path, PathBuf};
 
 use detsim::language::{Script, parse};
 use detsim::run::{Setup, VOCABULARY, loop_world, planned_seed, run};
-use detsim_reports::record::{RunRecord, Verdict};
+use detsim_reports::record::RunRecord;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios")
@@ -64,25 +65,8 @@ fn every_example_of_the_documentation_is_legal() {
 }
 
 #[test]
-fn every_scenario_passes_in_the_loop_world() {
-    let mut failed = Vec::new();
-    for (name, text) in shipped() {
-        let record = simulate(&name, &script(&name, &text), 1);
-        let is_fine = record.verdict == Verdict::Passed
-            || (record.verdict == Verdict::Skipped && text.contains("worlds process"));
-        if !is_fine {
-            let (verdict, reason) = (record.verdict, &record.reason);
-            failed.push(format!("{name}: {verdict:?} {reason} {:?}", record.findings.first()));
-        }
-    }
-    assert!(failed.is_empty(), "{}", failed.join("\n"));
-}
-
-#[test]
 fn plans_repeat_their_runs_event_for_event() {
-    for name in
-        ["process/chaos", "partition/shapes", "process/power-loss-all", "bootstrap/new-three"]
-    {
+    for name in ["process/crash-loop", "process/power-loss-all", "partition/one-way-under-load"] {
         let text = std::fs::read_to_string(root().join(format!("{name}.scenario")));
         let first = simulate(name, &script(name, &text.expect("it is shipped")), 2);
         let plan = script("plan", &first.plan);

@@ -11,7 +11,7 @@ use detcd::member::io::{Note, RaftMessage, Role};
 use detcd::proto::raftpb::MessageType;
 use detcd::storage::log::EntryKind;
 use detsim_reports::record::{
-    Applied, Committed, Internals, OpId, RaftRole, RaftState, Sample, Time, VoteSent,
+    Applied, Call, Command, Committed, Internals, OpId, RaftRole, RaftState, Sample, Time, VoteSent,
 };
 
 use super::machine::Machine;
@@ -82,12 +82,17 @@ impl Observer {
                 EntryKind::ConfChange => decode_conf_change(&entry.data),
             };
             let op = self.proposed.remove(&(cluster, decoded.id)).filter(|_| decoded.id != 0);
+            let command = match (decoded.command, op) {
+                // Nobody asked for it: the leader revokes what expired.
+                (Command::Client(Call::LeaseRevoke { id }), None) => Command::LeaseExpired { id },
+                (command, _) => command,
+            };
             self.internals.committed.push(Committed {
                 at: Time(seen.at),
                 cluster: cluster.0,
                 index: entry.index,
                 term: entry.term,
-                command: decoded.command,
+                command,
                 op,
             });
         }

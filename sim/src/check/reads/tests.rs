@@ -1,6 +1,6 @@
 //! Local reads that are old, which is their right, and wrong, which is not.
 
-use detsim_reports::record::{Blob, Body, Range};
+use detsim_reports::record::{Blob, Body, Range, RangeReply, TxnOpReply, TxnReply};
 
 use super::*;
 use crate::check::linearizability;
@@ -59,6 +59,23 @@ fn a_historic_local_read_is_of_the_revision_asked_for() {
     assert_eq!(rules(&script), Vec::<String>::new());
     let bad = script.invoke_at(2, 30, local("a", 3));
     script.answer(bad, 31, 2, found_one(Some(kv("a", "1", 2, 2, 1))));
+    assert_eq!(rules(&script), ["wrong-local-read"]);
+}
+
+#[test]
+fn only_the_branch_that_was_taken_is_held_against_the_revision() {
+    let later = Range { key: Blob::text("a"), serializable: true, revision: 3, ..Range::default() };
+    let read = |success: Vec<TxnOp>, failure: Vec<TxnOp>| {
+        Call::Txn(Box::new(Txn { success, failure, ..Txn::default() }))
+    };
+    let reply = RangeReply { kvs: vec![kv("a", "2", 2, 3, 2)], more: false, count: 1 };
+    let responses = vec![TxnOpReply::Range { revision: 2, reply }];
+    let mut script = store();
+    let op = script.invoke_at(1, 30, read(Vec::new(), vec![TxnOp::Range(later.clone())]));
+    script.answer(op, 31, 2, Body::Txn(TxnReply { succeeded: true, responses: Vec::new() }));
+    assert_eq!(rules(&script), Vec::<String>::new());
+    let op = script.invoke_at(2, 30, read(vec![TxnOp::Range(later)], Vec::new()));
+    script.answer(op, 31, 2, Body::Txn(TxnReply { succeeded: true, responses }));
     assert_eq!(rules(&script), ["wrong-local-read"]);
 }
 

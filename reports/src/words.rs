@@ -183,6 +183,7 @@ pub fn outcome(operation: &Operation) -> String {
         Some(Outcome::Ok(reply)) => self::reply(reply),
         Some(Outcome::Fail(text)) => format!("failed: {text}"),
         Some(Outcome::Unknown(text)) => format!("unknown: {text}"),
+        None if matches!(operation.call, Call::Watch(_)) => "open when the run ended".to_owned(),
         None => "no answer before the run ended".to_owned(),
     }
 }

@@ -6,7 +6,7 @@ const ops = run.ops;
 const many = ops.client.length;
 const byId = (id) => document.getElementById(id);
 
-const OK = "o", FAIL = "f", NONE = "n";
+const OK = "o", FAIL = "f", WATCHING = "w";
 const STATES = ["down", "running", "follower", "pre-candidate", "candidate", "leader"];
 const DOWN = 0, UP = 1, FOLLOWER = 2, LEADER = 5;
 
@@ -31,13 +31,12 @@ function changed(what) { for (const listener of listeners[what]) listener(); }
 
 function outcomeName(op) {
   const outcome = ops.outcome[op];
-  return outcome === OK ? "ok" : outcome === FAIL ? "fail" : "unknown";
+  return outcome === OK ? "ok" : outcome === FAIL ? "fail" : outcome === WATCHING ? "dim" : "unknown";
 }
 
-function endOf(op) {
-  if (ops.outcome[op] === NONE || ops.completed[op] < 0) return run.ended;
-  return ops.completed[op];
-}
+function neverEnded(op) { return ops.completed[op] < 0; }
+
+function endOf(op) { return neverEnded(op) ? run.ended : ops.completed[op]; }
 
 function memberName(place) { return run.members[place] ?? "?"; }
 

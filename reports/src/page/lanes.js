@@ -2,7 +2,7 @@
 // narrower than a pixel shares one, and the worst outcome in it is what shows.
 
 const LABELS = 92, AXIS = 24, FAULT = 17, MEMBER = 24, GAP = 10;
-const WORST = { o: 0, f: 1, u: 2, n: 2 };
+const WORST = { o: 0, w: 0, f: 1, u: 2, n: 2 };
 const READS = "ral";
 const FONT = "11.5px system-ui, sans-serif";
 
@@ -196,9 +196,10 @@ function drawOperation(op, top, height, next) {
   paint.globalAlpha = isLit(op) ? 1 : 0.16;
   paint.fillStyle = colour;
   if (ops.kind[op] === "a") {
-    paint.fillRect(left, top + height / 2 - 1, right - left, 2);
+    paint.fillRect(left, top + height / 2 - 0.5, right - left, 1);
+    paint.fillStyle = colours.ok;
     for (const at of watchedBy.get(op) ?? []) {
-      if (at >= state.from && at <= state.to) paint.fillRect(x(at) - 1, top + 1, 2, height - 2);
+      if (at >= state.from && at <= state.to) paint.fillRect(x(at) - 1, top, 2, height);
     }
   } else if (isRead && height >= 8 && right - left > 4) {
     paint.fillRect(left, top, right - left, height);

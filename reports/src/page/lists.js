@@ -92,7 +92,7 @@ const log = new ScrollList(byId("log"), 22, (row, at) => {
   const [time, kind, what] = shown[at];
   const cells = [element("span", "n", seconds(time))];
   if (kind === "op") {
-    cells.push(element("span", "n dim", ops.outcome[what] === NONE ? "…" : span(endOf(what) - time)),
+    cells.push(element("span", "n dim", neverEnded(what) ? "…" : span(endOf(what) - time)),
       element("span", "", `${ops.client[what]} → ${memberName(ops.member[what])}`),
       element("span", "v", `#${what} ${ops.call[what]}`),
       element("span", `v ${outcomeName(what)}`, ops.result[what]));

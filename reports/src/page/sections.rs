@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::bands::Band;
 use super::lives::{Lives, State};
 use crate::html::{escape, grouped, seconds};
-use crate::record::{Finding, OpId, Operation, Outcome, RunRecord, Severity, Time};
+use crate::record::{Call, Finding, OpId, Operation, Outcome, RunRecord, Severity, Time};
 use crate::words;
 
 /// Digits of seconds in the text.
@@ -23,26 +23,11 @@ pub fn header(run: &RunRecord, command: &str) -> String {
         "<header>\n<p class=\"verdict {verdict}\">{verdict}</p>\n<h1>{}</h1>\n<dl>\n",
         escape(&run.scenario)
     );
-    let count = |of: fn(&Option<Outcome>) -> bool| {
-        run.history.operations.iter().filter(|it| of(&it.outcome)).count() as u64
-    };
-    let ok = count(|it| matches!(it, Some(Outcome::Ok(_))));
-    let fail = count(|it| matches!(it, Some(Outcome::Fail(_))));
-    let unknown = count(|it| matches!(it, Some(Outcome::Unknown(_)) | None));
     let mut figures = vec![
         ("seed", run.seed.to_string()),
         ("world", run.world.clone()),
         ("simulated", format!("{} s", seconds(run.simulated_ns, 3))),
-        (
-            "operations",
-            format!(
-                "{}: {} ok, {} failed, {} unknown",
-                grouped(run.operations),
-                grouped(ok),
-                grouped(fail),
-                grouped(unknown)
-            ),
-        ),
+        ("operations", format!("{}: {}", grouped(run.operations), outcomes(run))),
     ];
     if run.cpu_ns > 0 {
         figures.push(("cpu", format!("{} s", seconds(run.cpu_ns, 3))));
@@ -64,6 +49,22 @@ pub fn header(run: &RunRecord, command: &str) -> String {
     }
     text.push_str("</header>\n<main>\n");
     text
+}
+
+/// How many operations ended how.
+fn outcomes(run: &RunRecord) -> String {
+    let (mut ok, mut failed, mut unknown, mut open) = (0, 0, 0, 0);
+    for operation in &run.history.operations {
+        match (&operation.outcome, &operation.call) {
+            (Some(Outcome::Ok(_)), _) => ok += 1,
+            (Some(Outcome::Fail(_)), _) => failed += 1,
+            (None, Call::Watch(_)) => open += 1,
+            (Some(Outcome::Unknown(_)) | None, _) => unknown += 1,
+        }
+    }
+    let [ok, failed, unknown] = [ok, failed, unknown].map(grouped);
+    let text = format!("{ok} ok, {failed} failed, {unknown} unknown");
+    if open > 0 { format!("{text}, {} open watches", grouped(open)) } else { text }
 }
 
 /// What was found and makes the verdict, then what was expected to be found. The first few stand

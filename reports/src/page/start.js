@@ -17,8 +17,8 @@ function showSelected() {
   const op = state.selected;
   if (op < 0) return;
   const facts = element("dl");
-  const took = ops.outcome[op] === NONE ? "never ended" : span(endOf(op) - ops.invoked[op]);
-  const end = ops.outcome[op] === NONE ? "" : ` to ${seconds(endOf(op), 9)} s`;
+  const took = neverEnded(op) ? "never ended" : span(endOf(op) - ops.invoked[op]);
+  const end = neverEnded(op) ? "" : ` to ${seconds(endOf(op), 9)} s`;
   facts.append(
     fact("operation", `#${op}`),
     fact("client", String(ops.client[op])),

@@ -10,7 +10,7 @@ use super::keys::Keys;
 use super::lanes::{self, Lanes};
 use super::lives::Lives;
 use super::observed;
-use crate::record::{Blob, Finding, OpId, Outcome, RunRecord, Time};
+use crate::record::{Blob, Call, Finding, OpId, Outcome, RunRecord, Time};
 use crate::words;
 
 /// Keys of one operation by which a reader can filter.
@@ -61,7 +61,7 @@ struct Operations {
     invoked: Vec<u64>,
     /// -1 while it has not.
     completed: Vec<i64>,
-    /// o ok, f fail, u unknown, n no answer.
+    /// o ok, f fail, u unknown, n no answer, w a watch that was open to the end.
     outcome: String,
     /// As in `words::kind`.
     kind: String,
@@ -157,6 +157,7 @@ fn operations(run: &RunRecord, lanes: &Lanes, of: &dyn Fn(Vec<&Blob>) -> Vec<usi
             Some(Outcome::Ok(reply)) => ('o', reply.header.raft_term),
             Some(Outcome::Fail(_)) => ('f', 0),
             Some(Outcome::Unknown(_)) => ('u', 0),
+            None if matches!(operation.call, Call::Watch(_)) => ('w', 0),
             None => ('n', 0),
         };
         let completed = match operation.completed {

@@ -212,9 +212,9 @@ impl<'a> Changes<'a> {
     }
 }
 
-/// A union of deleted keys and ranges; a range that ends where it begins, or before, holds nothing. A
-/// range end is compared as it stands, also the one-byte end
-/// that elsewhere means "no end": etcd accepts a put beside such a deletion of lower keys.
+/// A union of deleted keys and ranges; a range that ends where it begins, or before, holds nothing.
+/// A range end is compared as it stands, also the one-byte end that elsewhere means "no end": etcd
+/// accepts a put beside such a deletion of lower keys.
 #[derive(Debug, Default)]
 struct Deletes<'a> {
     keys: BTreeSet<&'a [u8]>,

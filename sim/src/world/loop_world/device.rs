@@ -105,12 +105,14 @@ impl Device {
         self.done_at
     }
 
-    /// Begins a batch of everything staged, unless the device is busy, hangs or has nothing to do.
-    /// Says whether it began one.
-    pub fn begin(&mut self, now: u64) -> Result<bool, WalError> {
-        if self.done_at.is_some() || self.staged.is_empty() || self.is_hung() {
-            return Ok(false);
-        }
+    /// Whether there is something to write, and the device is idle and does not hang.
+    pub fn can_begin(&self) -> bool {
+        !self.staged.is_empty() && self.done_at.is_none() && !self.is_hung()
+    }
+
+    /// Begins a batch of everything staged.
+    pub fn begin(&mut self, now: u64) -> Result<(), WalError> {
+        assert!(self.can_begin());
         let writer = self.writer.as_mut().expect("a process opens its log before it writes");
         self.disk.begin(now);
         for staged in &self.staged {
@@ -119,7 +121,7 @@ impl Device {
         let receipt = writer.commit()?;
         self.running.extend(self.staged.drain(..).map(|staged| staged.release(receipt)));
         self.done_at = Some(self.disk.completion().max(now));
-        Ok(true)
+        Ok(())
     }
 
     /// What the device did, if it is done with it. Nothing is done while it hangs.

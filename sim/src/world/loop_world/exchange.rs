@@ -161,6 +161,7 @@ impl LoopWorld {
             Packet::Lost(op) => {
                 let Some(pending) = self.clients.get(op) else { return };
                 let outcome = pending.unanswered("connection lost");
+                self.take_leave(op);
                 self.complete(op, outcome);
             }
             Packet::Item(op, item, bytes) => self.item_arrived(op, *item, bytes),
@@ -189,7 +190,7 @@ impl LoopWorld {
         if pending.watch.as_ref().is_some_and(|watch| watch.is_created) {
             return;
         }
-        let (member, kind) = (pending.member, pending.kind);
+        let member = pending.member;
         let mut outcome = pending.unanswered("context deadline exceeded");
         if let Some(process) = &mut self.hosts[member].process {
             let before = process.early.len();
@@ -199,12 +200,18 @@ impl LoopWorld {
                 outcome = Outcome::Fail(why.to_owned());
             }
         }
-        let farewell = match kind {
+        self.take_leave(op);
+        self.complete(op, outcome);
+    }
+
+    /// The member hears, if it can, that nobody waits for an operation any more.
+    fn take_leave(&mut self, op: OpId) {
+        let Some(pending) = self.clients.get(op) else { return };
+        let farewell = match pending.kind {
             Kind::Unary => Packet::Cancel(op),
             Kind::KeepAlive | Kind::Watch => Packet::StreamClose(op),
         };
         self.send_up(op, FRAME_BYTES, farewell);
-        self.complete(op, outcome);
     }
 
     /// A message arrives on a stream.
@@ -295,13 +302,6 @@ impl LoopWorld {
             let (from, to) = (End::Member(place), End::Clients);
             let packet = Packet::Lost(op);
             self.queue.push(self.now, Event::Arrives { from, to, packet });
-            if let Some(pending) = self.clients.get(op) {
-                let packet = match pending.kind {
-                    Kind::Unary => Packet::Cancel(op),
-                    Kind::KeepAlive | Kind::Watch => Packet::StreamClose(op),
-                };
-                self.send_up(op, FRAME_BYTES, packet);
-            }
         }
     }
 

@@ -44,6 +44,8 @@ pub struct Host {
     pub device: Device,
     /// The process.
     pub process: Option<Process>,
+    /// Who the last process was that knew it.
+    pub identity: Option<(MemberId, ClusterId)>,
     /// How the last process ended.
     pub exit: Option<Exit>,
     /// Log lines of the process, or of the last one.
@@ -64,6 +66,7 @@ impl Host {
             clocks: Clocks::default(),
             device,
             process: None,
+            identity: None,
             exit: None,
             lines: VecDeque::new(),
         }

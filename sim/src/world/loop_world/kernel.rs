@@ -1,19 +1,23 @@
 //! The event loop: takes the next event, steps a member, and turns what it puts out into events.
 
 use std::hash::Hasher;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use detcd::member::RaftView;
+use detcd::member::id::MemberId;
 use detcd::member::io::{Input, Note, Output, STEP_BUDGET};
 use detsim_reports::record::Internals;
 
 use super::LoopWorld;
-use super::host::{Inbound, Process, Stage};
-use super::observer::{Observer, Seen};
+use super::host::{Host, Inbound, Process, Stage};
+use super::observer::Seen;
 use super::packet::{Dialed, Event, Packet, ProcessRef};
 use super::panic;
 use super::trace::TraceHasher;
 use crate::seed::Draw;
 use crate::world::{End, MemberStatus, WorldEvent};
+
+/// A member's state is recorded in full whenever it has applied so many further entries.
+const SAMPLED: u64 = 1_024;
 
 impl LoopWorld {
     /// Moves time until there is something to tell, but not past `until`.
@@ -125,12 +129,9 @@ impl LoopWorld {
         let is_background = is_background(&input);
         let now = host.clocks.at(self.now);
         let outputs = &mut self.outputs;
-        panic::expect_any();
-        let stepped = catch_unwind(AssertUnwindSafe(|| machine.step(now, input, outputs)));
-        if let Err(payload) = stepped {
-            return self.panicked(place, panic::describe(payload));
+        if let Err(panic) = panic::guard(|| machine.step(now, input, outputs)) {
+            return self.panicked(place, panic);
         }
-        panic::expect_none();
         host.busy_until = self.now + self.options.step_ns;
         let spent = self.outputs.take_spent();
         if is_background && spent > STEP_BUDGET {
@@ -142,7 +143,6 @@ impl LoopWorld {
 
     /// Turns what a member put out into events, records its state, and arms its deadline.
     pub(super) fn after_step(&mut self, place: usize) {
-        panic::expect_none();
         let incarnation = self.hosts[place].incarnation;
         let mut outputs = std::mem::take(&mut self.outputs);
         self.learn_identity(place);
@@ -207,10 +207,14 @@ impl LoopWorld {
         let leaves = self.leaves(End::Member(place));
         let host = &mut self.hosts[place];
         let Some(at) = host.process_ref(place) else { return };
-        match host.device.begin(leaves) {
-            Ok(true) => self.disk_busy(place, at),
-            Ok(false) => {}
-            Err(error) => self.disk_failed(place, &error),
+        let device = &mut host.device;
+        if !device.can_begin() {
+            return;
+        }
+        match panic::guard(|| device.begin(leaves)) {
+            Ok(Ok(())) => self.disk_busy(place, at),
+            Ok(Err(error)) => self.disk_failed(place, &error),
+            Err(panic) => self.panicked(place, panic),
         }
     }
 
@@ -310,6 +314,7 @@ impl LoopWorld {
             return;
         };
         process.identity = Some(identity);
+        self.hosts[place].identity = Some(identity);
         self.observer.identified(place, identity.0);
     }
 
@@ -337,31 +342,27 @@ impl LoopWorld {
         let Some(seen) = self.seen(place) else { return };
         let process = self.hosts[place].process.as_mut().expect("it is seen");
         let Stage::Running(machine) = &process.stage else { return };
-        let view = machine.raft();
-        let is_same = |view: &detcd::member::RaftView| {
-            process.recorded.is_some_and(|before| {
-                detcd::member::RaftView { applied: before.applied, ..*view } == before
-            })
-        };
-        if let Some(view) = view.filter(|view| !is_same(view)) {
-            process.recorded = Some(view);
+        let Some(view) = machine.raft() else { return };
+        let before = process.recorded.replace(view);
+        if before.map(|before| RaftView { applied: view.applied, ..before }) != Some(view) {
             self.observer.raft(seen, view);
+        }
+        if before.is_some_and(|before| before.applied / SAMPLED < view.applied / SAMPLED) {
+            self.observer.sample(seen, &**machine);
         }
     }
 
     /// What was recorded, with the states of running members as they are now.
     pub(super) fn seen_from_inside(&mut self) -> Internals {
-        let mut internals = self.observer.hand_over();
-        internals.identities.resize(self.hosts.len(), 0);
-        for (place, host) in self.hosts.iter().enumerate() {
-            let machine = host.process.as_ref().and_then(|process| match &process.stage {
-                Stage::Running(machine) => Some(&**machine),
-                Stage::Starting(_) | Stage::Booting(_) => None,
-            });
-            if let (Some(seen), Some(machine)) = (self.seen(place), machine) {
-                internals.samples.extend(Observer::sample(seen, machine));
+        for place in 0..self.hosts.len() {
+            let Some(seen) = self.seen(place) else { continue };
+            let stage = self.hosts[place].process.as_ref().map(|process| &process.stage);
+            if let Some(Stage::Running(machine)) = stage {
+                self.observer.sample(seen, &**machine);
             }
         }
+        let mut internals = self.observer.hand_over();
+        internals.identities.resize(self.hosts.len(), 0);
         internals
     }
 
@@ -394,12 +395,12 @@ impl LoopWorld {
         status
     }
 
-    /// The place of a member of a process's own cluster.
-    fn place_of(&self, process: &Process, id: detcd::member::id::MemberId) -> Option<usize> {
-        let (_, cluster) = process.identity?;
-        self.hosts.iter().position(|host| {
-            host.process.as_ref().is_some_and(|other| other.identity == Some((id, cluster)))
-        })
+    /// The place of a member of a process's own cluster: where it runs, or ran last.
+    fn place_of(&self, process: &Process, id: MemberId) -> Option<usize> {
+        let wanted = Some((id, process.identity?.1));
+        let runs = |host: &Host| host.process.as_ref().is_some_and(|it| it.identity == wanted);
+        let running = self.hosts.iter().position(runs);
+        running.or_else(|| self.hosts.iter().position(|host| host.identity == wanted))
     }
 }
 

@@ -230,15 +230,14 @@ impl Network {
         link.passage(now, bytes, may_repeat)
     }
 
-    /// Keeps a message until the link heals. Loses it, and says so with `false`, when the sender's
-    /// buffers are full.
-    pub fn hold(&mut self, from: End, to: End, held: Held) -> bool {
-        let link = self.link(from, to);
-        let has_room = link.held.len() < HELD_MAX;
-        if has_room {
-            link.held.push(held);
-        }
-        has_room
+    /// Whether the sender's buffers have room for one more message that waits for a link to heal.
+    pub fn can_hold(&mut self, from: End, to: End) -> bool {
+        self.link(from, to).held.len() < HELD_MAX
+    }
+
+    /// Keeps a message until the link heals.
+    pub fn hold(&mut self, from: End, to: End, held: Held) {
+        self.link(from, to).held.push(held);
     }
 
     /// Takes what waited on a link.

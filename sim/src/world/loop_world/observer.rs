@@ -144,17 +144,17 @@ impl Observer {
         identities[place] = identity.0;
     }
 
-    /// A member's state in full.
-    pub fn sample(seen: Seen, machine: &dyn Machine) -> Option<Sample> {
-        let contents = machine.contents()?;
-        Some(Sample {
+    /// Records a member's state in full.
+    pub fn sample(&mut self, seen: Seen, machine: &dyn Machine) {
+        let Some((contents, raft)) = machine.contents().zip(machine.raft()) else { return };
+        self.internals.samples.push(Sample {
             cluster: seen.identity.1.0,
             member: seen.member,
-            index: machine.raft()?.applied,
+            index: raft.applied,
             revision: contents.revision,
             compact_revision: contents.compact_revision,
             keys: contents.keys,
             leases: contents.leases,
-        })
+        });
     }
 }

@@ -5,7 +5,7 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::panic::{self, PanicHookInfo};
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::Once;
 
 thread_local! {
@@ -15,30 +15,28 @@ thread_local! {
 
 static HOOK: Once = Once::new();
 
-/// Says that the code that follows on this thread may panic, and is caught.
-pub fn expect_any() {
-    HOOK.call_once(|| {
-        let before = panic::take_hook();
-        panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
-            if EXPECTED.get() {
-                let place = info.location().map(ToString::to_string).unwrap_or_default();
-                PLACE.set(place);
-            } else {
-                before(info);
-            }
-        }));
-    });
+/// Runs code that may panic. A panic comes back in words.
+pub fn guard<T>(code: impl FnOnce() -> T) -> Result<T, String> {
+    HOOK.call_once(install);
     EXPECTED.set(true);
+    let result = panic::catch_unwind(AssertUnwindSafe(code));
+    EXPECTED.set(false);
+    result.map_err(describe)
 }
 
-/// Ends what `expect_any` began.
-pub fn expect_none() {
-    EXPECTED.set(false);
+fn install() {
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
+        if EXPECTED.get() {
+            PLACE.set(info.location().map(ToString::to_string).unwrap_or_default());
+        } else {
+            before(info);
+        }
+    }));
 }
 
 /// A caught panic in words: its message and place.
-pub fn describe(payload: Box<dyn Any + Send>) -> String {
-    expect_none();
+fn describe(payload: Box<dyn Any + Send>) -> String {
     let message = match payload.downcast::<String>() {
         Ok(message) => *message,
         Err(payload) => match payload.downcast::<&'static str>() {
@@ -56,11 +54,10 @@ mod tests {
 
     #[test]
     fn a_caught_panic_tells_its_message_and_place() {
-        expect_any();
         let number = 7;
-        let caught = panic::catch_unwind(|| panic!("no entry {number}"));
-        let told = describe(caught.expect_err("it panics"));
+        let told = guard(|| -> u8 { panic!("no entry {number}") }).expect_err("it panics");
         assert!(told.ends_with(": no entry 7"), "{told}");
         assert!(told.starts_with("panicked at sim/src/world/loop_world/panic.rs:"), "{told}");
+        assert_eq!(guard(|| 7), Ok(7));
     }
 }

@@ -1,7 +1,5 @@
 //! The life of a process: it starts, reads its disk, runs, and ends in one of several ways.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use detcd::config::Config;
 use detcd::member::io::{Input, Level, LogLine, Stop};
 use detcd::storage::wal::WalError;
@@ -98,9 +96,11 @@ impl LoopWorld {
             return;
         }
         let config = std::mem::take(&mut **config);
-        let opened = match host.device.open(self.now, &log_dir(&config)) {
-            Ok(opened) => opened,
-            Err(error) => return self.disk_failed(place, &error),
+        let (device, now) = (&mut host.device, self.now);
+        let opened = match panic::guard(|| device.open(now, &log_dir(&config))) {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(error)) => return self.disk_failed(place, &error),
+            Err(panic) => return self.panicked(place, panic),
         };
         *stage = Stage::Booting(Box::new((config, opened.log)));
         for note in opened.notes {
@@ -127,10 +127,9 @@ impl LoopWorld {
         self.options.streams().stream(&name).fill_bytes(&mut entropy);
         let beginning = Beginning { config, entropy, log, now: host.clocks.at(self.now) };
         let (program, outputs) = (&self.program, &mut self.outputs);
-        panic::expect_any();
-        match catch_unwind(AssertUnwindSafe(|| program.start(beginning, outputs))) {
+        match panic::guard(|| program.start(beginning, outputs)) {
             Ok(machine) => process.stage = Stage::Running(machine),
-            Err(payload) => return self.panicked(at.place, panic::describe(payload)),
+            Err(panic) => return self.panicked(at.place, panic),
         }
         self.after_step(at.place);
         self.let_free(at.place);
@@ -243,10 +242,11 @@ impl LoopWorld {
                 let reason = "signal: killed".to_owned();
                 self.hosts[place].exit = Some(Exit { code: KILLED, reason });
             }
-            Ending::PowerLost => {
+            Ending::PowerLost if gone.is_some() => {
                 let reason = "power loss".to_owned();
                 self.hosts[place].exit = Some(Exit { code: KILLED, reason });
             }
+            Ending::PowerLost => {}
         }
     }
 

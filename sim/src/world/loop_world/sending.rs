@@ -39,13 +39,12 @@ impl LoopWorld {
                 self.queue.push(at, Event::Arrives { from, to, packet });
                 Some(at)
             }
-            Passage::Waits => {
-                let held = Held { sent: leaves, packet };
-                self.network.hold(from, to, held);
+            Passage::Waits if self.network.can_hold(from, to) => {
+                self.network.hold(from, to, Held { sent: leaves, packet });
                 None
             }
             Passage::Vanishes => None,
-            Passage::Resets => {
+            Passage::Waits | Passage::Resets => {
                 self.bounce(to, from, packet, Bounce::Reset);
                 None
             }
@@ -101,13 +100,11 @@ impl LoopWorld {
                 self.queue.push(at, arrives(message));
             }
             Passage::Vanishes => {}
-            Passage::Waits => {
+            Passage::Waits if self.network.can_hold(ends.0, ends.1) => {
                 let packet = Packet::Raft { conn: name, message };
-                let held = Held { sent: leaves, packet };
-                if !self.network.hold(ends.0, ends.1, held) {
-                    self.lost(sender, to, true);
-                }
+                self.network.hold(ends.0, ends.1, Held { sent: leaves, packet });
             }
+            Passage::Waits => self.lost(sender, to, true),
             Passage::Resets => self.break_stream(name),
         }
     }

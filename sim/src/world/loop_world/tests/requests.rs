@@ -139,6 +139,27 @@ fn a_watch_delivers_returns_room_asks_for_progress_and_closes() {
 }
 
 #[test]
+fn a_slow_processor_answers_late_and_in_order() {
+    let (mut world, _) = running(1, 1);
+    world.options.step_ns = 10_000_000;
+    for op in 0..20 {
+        invoke(&mut world, op, 0, &put("k"));
+    }
+    let ended: Vec<OpId> = run(&mut world, 1_000)
+        .into_iter()
+        .map(|event| match event {
+            WorldEvent::Completed { op, outcome: Outcome::Ok(_) } => op,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(ended.len(), 20);
+    for op in 20..40 {
+        invoke(&mut world, op, 0, &put("k"));
+    }
+    assert!((10..=20).contains(&run(&mut world, 200).len()), "a hundred steps a second");
+}
+
+#[test]
 fn a_slow_client_takes_watch_messages_at_its_pace() {
     let (mut world, _) = running(1, 1);
     let watch = Watch { drain_bytes_per_s: 8192, ..Watch::default() };

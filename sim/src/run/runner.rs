@@ -13,7 +13,7 @@ use super::options::Options;
 use super::plan::Plan;
 use super::traffic::{Traffic, Way};
 use crate::language::ast::{Flag, Named, Statement, Target};
-use crate::language::value::Settings;
+use crate::language::value::{Entry, Kind, Settings, Value};
 use crate::seed::{Draw, Streams};
 use crate::workload;
 use crate::world::{Exit, World, WorldError, WorldEvent};
@@ -231,7 +231,7 @@ impl<'w> Runner<'w> {
     fn begin_workload(&mut self, named: &Named) -> Result<(), Stop> {
         let entry = workload::KINDS.iter().find(|entry| entry.name == named.kind);
         let settings = match entry {
-            Some(entry) => named.settings.with_defaults(entry.parameters),
+            Some(entry) => self.avoiding(named, entry).with_defaults(entry.parameters),
             None => Settings::default(),
         };
         let Some(workload) = workload::build(&named.kind, &settings) else {
@@ -242,6 +242,29 @@ impl<'w> Runner<'w> {
         traffic.add(&named.kind, workload, streams, &mut way);
         self.plan.push(Statement::Workload(Named { kind: named.kind.clone(), settings }));
         Ok(())
+    }
+
+    /// What was said, and what the workload avoids because the world's servers are known to do it
+    /// wrong.
+    fn avoiding(&mut self, named: &Named, entry: &Entry) -> Settings {
+        let mut settings = named.settings.clone();
+        let avoidable = entry.parameters.iter().find(|parameter| parameter.name == "avoid");
+        let (Some(parameter), false) = (avoidable, settings.has("avoid")) else { return settings };
+        let Kind::Words(words) = parameter.kind else { return settings };
+        let mut known = self.world.known_defects();
+        known.retain(|defect| words.contains(&defect.avoid));
+        if known.is_empty() {
+            return settings;
+        }
+        for defect in &known {
+            let note = format!("known and avoided: {}", defect.what);
+            if !self.not_checked.contains(&note) {
+                self.not_checked.push(note);
+            }
+        }
+        let avoided = known.iter().map(|defect| defect.avoid.to_owned()).collect();
+        settings.0.push(("avoid".to_owned(), Value::Words(avoided)));
+        settings
     }
 
     /// The traffic, and the way of its operations.

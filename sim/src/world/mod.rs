@@ -26,6 +26,15 @@ pub enum WorldError {
     Harness(String),
 }
 
+/// Something that a world's servers are known to do wrong, which hides what else they may do wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownDefect {
+    /// What a workload's parameter `avoid` says so as not to meet it.
+    pub avoid: &'static str,
+    /// What is wrong, and where that is written down.
+    pub what: &'static str,
+}
+
 /// How to start a member: etcd's flags by name, `name` and URLs included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Launch {
@@ -218,6 +227,10 @@ pub trait World {
     /// Where clients reach the member of this place.
     fn client_url(&self, member: usize) -> String {
         format!("http://10.0.0.{}:2379", member + 1)
+    }
+    /// What workloads avoid here unless a script says otherwise.
+    fn known_defects(&self) -> Vec<KnownDefect> {
+        Vec::new()
     }
     /// Makes room for a member: a host with an empty disk. Returns its place.
     fn add_member(&mut self, name: &MemberName) -> Result<usize, WorldError>;

@@ -5,6 +5,7 @@
 //! Every put writes a value of its own. Only reads and renewals are repeated when they fail; after
 //! a write of unknown outcome the slot looks at all keys, which shows what became of it.
 
+mod avoid;
 mod draft;
 mod invalid;
 mod reads;
@@ -16,6 +17,7 @@ mod writes;
 
 use detsim_reports::record::{Blob, Body, Call, Operation, Outcome, Put};
 
+use self::avoid::Avoid;
 use self::draft::{Draft, Next, Shares};
 use self::sight::Sight;
 use super::author::Author;
@@ -73,6 +75,12 @@ pub const ENTRY: Entry = Entry {
             default: "1%",
             meaning: "how many operations are wrong on purpose; what is left of all writes",
         },
+        Parameter {
+            name: "avoid",
+            kind: Kind::Words(avoid::WORDS),
+            default: "nothing",
+            meaning: "requests that are left out; against etcd those that it is known to answer wrongly",
+        },
     ],
 };
 
@@ -88,6 +96,7 @@ pub struct Mixed {
     value_bytes: usize,
     pace: Pace,
     shares: Shares,
+    avoid: Avoid,
     slots: Vec<Slot>,
     /// Leases that were granted, or may have been, and not revoked.
     leases: Vec<i64>,
@@ -131,6 +140,7 @@ impl Mixed {
                 leases: number("leases"),
                 reads: number("reads"),
             },
+            avoid: Avoid::of(settings.words("avoid")),
             slots: (0..clients).map(slot).collect(),
             leases: Vec::new(),
             faceless: 0,
@@ -158,7 +168,7 @@ impl Mixed {
             return Call::Range(draft.overview());
         }
         let call = match draft.next(&self.shares) {
-            Next::Call(call) => call,
+            Next::Call(call) => self.avoid.cleanse(call),
             Next::SwapAfter(range) => {
                 *swap = Some(range.key.clone());
                 Call::Range(range)

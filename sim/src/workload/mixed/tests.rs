@@ -246,6 +246,25 @@ fn without_invalid_requests_only_the_state_refuses() {
 }
 
 #[test]
+fn what_is_avoided_is_asked_otherwise_and_by_nobody() {
+    let beside_writes = |call: &Call| matches!(call, Call::Txn(txn) if !is_read_only(txn));
+    let met = |avoid: &str| {
+        let history = play("mixed", &[("avoid", avoid)], 4_000, 0).history;
+        let calls = || history.operations.iter().map(|operation| &operation.call);
+        let ranges_of = |call| ranges(call).into_iter();
+        let past = calls().filter(|call| beside_writes(call)).flat_map(ranges_of);
+        let past = past.filter(|range| range.revision != 0).count();
+        (past, calls().flat_map(ranges_of).filter(|range| range.keys_only).count())
+    };
+    let (past, keys_only) = met("nothing");
+    assert!(past > 20 && keys_only > 100, "{past} and {keys_only}");
+    let (past, keys_only) = met("past-in-txn");
+    assert!(past == 0 && keys_only > 100, "{past} and {keys_only}");
+    let (past, keys_only) = met("keys-only");
+    assert!(past > 20 && keys_only == 0, "{past} and {keys_only}");
+}
+
+#[test]
 fn shares_are_what_was_asked_for() {
     let parameters =
         [("reads", "30%"), ("leases", "10%"), ("compactions", "2%"), ("invalid", "0%")];

@@ -17,6 +17,7 @@ mod client;
 mod damage;
 mod gateway;
 mod host;
+mod known;
 mod log;
 mod relay;
 mod server;
@@ -37,8 +38,8 @@ use self::relay::Relays;
 use self::server::Server;
 use self::watch::Closer;
 use super::{
-    ClockFault, DiskFault, End, Launch, MemberStatus, MessageClass, NetworkFault, World,
-    WorldError, WorldEvent,
+    ClockFault, DiskFault, End, KnownDefect, Launch, MemberStatus, MessageClass, NetworkFault,
+    World, WorldError, WorldEvent,
 };
 
 /// How often processes are looked at for having ended.
@@ -256,6 +257,10 @@ impl ProcessWorld {
 }
 
 impl World for ProcessWorld {
+    fn known_defects(&self) -> Vec<KnownDefect> {
+        self.server.known_defects()
+    }
+
     fn name(&self) -> &'static str {
         "process"
     }

@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::world::WorldError;
+use super::known;
+use crate::world::{KnownDefect, WorldError};
 
 /// Flags of 3.6 that 3.5 knows with `experimental-` before them.
 const EXPERIMENTAL: [&str; 11] = [
@@ -58,6 +59,11 @@ impl Server {
         let minor =
             minor_of(&said).ok_or_else(|| harness("it is neither etcd nor detcd".into()))?;
         Ok(Server { program, minor: Some(minor) })
+    }
+
+    /// What it is known to do wrong.
+    pub fn known_defects(&self) -> Vec<KnownDefect> {
+        self.minor.map(known::of_etcd).unwrap_or_default()
     }
 
     /// The flags as this server names them.

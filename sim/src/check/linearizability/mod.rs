@@ -18,7 +18,7 @@ use detsim_reports::record::{Call, CheckReport, History, Internals, Operation, T
 
 pub(super) use timeline::{Basis, Timeline};
 
-use self::items::{Items, items};
+use self::items::{Claim, Items, items};
 use self::observed::Observed;
 use self::search::{Found, Obstacle, search};
 use super::Checker;
@@ -136,10 +136,13 @@ fn decide(history: &History, items: &Items<'_>, steps: u64) -> Decision {
     }
 }
 
-/// The timeline of an order that was found.
+/// The timeline of an order that was found. Other orders may explain the replies as well, so a
+/// moment counts only for operations whose replies say at which revision they took effect: refusals
+/// and what nobody answered might have come elsewhere.
 fn timeline(history: &History, items: &Items<'_>, order: &[usize]) -> Timeline {
     let mut timeline = Timeline::new(Model::new(&history.settings), Basis::Search);
     let mut earliest = Time::ZERO;
+    let mut certain = Time::ZERO;
     for &place in order {
         let item = match place.checked_sub(items.required.len()) {
             Some(place) => &items.optional[place],
@@ -151,7 +154,12 @@ fn timeline(history: &History, items: &Items<'_>, order: &[usize]) -> Timeline {
             item.objection(&timeline.model, &result).is_none() && earliest <= item.returned,
             "an order that was found explains every reply in its interval"
         );
-        timeline.note(earliest);
+        let is_answered = matches!(item.claim, Claim::Reply(_));
+        let own = if is_answered { certain.max(item.invoked) } else { certain };
+        if is_answered && item.met.0 == item.met.1 {
+            certain = own;
+        }
+        timeline.note(own);
     }
     for item in &items.optional {
         if let Call::Compact { revision, .. } = item.call {

@@ -1,6 +1,6 @@
 //! Local reads that are old, which is their right, and wrong, which is not.
 
-use detsim_reports::record::{Blob, Body, Range, RangeReply, TxnOpReply, TxnReply};
+use detsim_reports::record::{Blob, Body, Put, Range, RangeReply, TxnOpReply, TxnReply};
 
 use super::*;
 use crate::check::linearizability;
@@ -49,6 +49,21 @@ fn a_local_read_sees_only_what_is_committed() {
     let early = script.invoke_at(1, 12, local("b", 0));
     script.answer(early, 13, 3, found_one(None));
     assert_eq!(rules(&script), ["uncommitted-read", "uncommitted-read"]);
+}
+
+#[test]
+fn where_a_refusal_took_effect_does_not_say_when_a_revision_began() {
+    let mut script = store();
+    // The put and the refusal overlap, and either may have come first.
+    let put = Put { key: Blob::text("a"), value: Blob::text("3"), ..Put::default() };
+    let put = script.invoke_at(1, 30, Call::Put(put));
+    let absent = Put { key: Blob::text("b"), ignore_value: true, ..Put::default() };
+    let refused = script.invoke_at(2, 37, Call::Put(absent));
+    let early = script.invoke_at(3, 33, local("b", 0));
+    script.answer(early, 35, 4, found_one(None));
+    script.answer(put, 40, 4, Body::Put { prev_kv: None });
+    script.fail(refused, 41, "etcdserver: key not found");
+    assert_eq!(rules(&script), Vec::<String>::new());
 }
 
 #[test]

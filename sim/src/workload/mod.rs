@@ -13,8 +13,11 @@ mod lease;
 mod mixed;
 mod pool;
 mod register;
+mod seen;
+mod set;
 #[cfg(test)]
 mod stage;
+mod transactions;
 mod watch;
 
 use std::time::Duration;
@@ -28,7 +31,15 @@ use crate::seed::Draw;
 use crate::world::convert::is_read;
 
 /// The workloads that scripts can name.
-pub const KINDS: &[Entry] = &[lease::ENTRY, mixed::ENTRY, register::ENTRY, watch::ENTRY];
+pub const KINDS: &[Entry] = &[
+    transactions::APPEND,
+    lease::ENTRY,
+    mixed::ENTRY,
+    register::ENTRY,
+    set::ENTRY,
+    watch::ENTRY,
+    transactions::WR,
+];
 
 /// What a workload can do, handed to each of its methods.
 pub trait Clients {
@@ -74,10 +85,13 @@ pub trait Workload {
 /// Makes the workload of an entry; every parameter of the entry is set.
 pub fn build(kind: &str, settings: &Settings) -> Option<Box<dyn Workload>> {
     match kind {
+        "append" => Some(Box::new(transactions::Transactions::append(settings))),
         "lease" => Some(Box::new(lease::Leasing::new(settings))),
         "mixed" => Some(Box::new(mixed::Mixed::new(settings))),
         "register" => Some(Box::new(register::Register::new(settings))),
+        "set" => Some(Box::new(set::Sets::new(settings))),
         "watch" => Some(Box::new(watch::Watching::new(settings))),
+        "wr" => Some(Box::new(transactions::Transactions::wr(settings))),
         _ => None,
     }
 }

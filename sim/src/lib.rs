@@ -4,6 +4,7 @@ pub mod bench;
 pub mod check;
 pub mod cli;
 pub mod disk;
+pub mod import;
 pub mod language;
 pub mod model;
 pub mod run;

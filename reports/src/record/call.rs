@@ -212,6 +212,9 @@ pub enum Call {
     HashKv { revision: i64 },
 }
 
+/// Stands where the history of another tool does not say what a reply said.
+pub const UNRECORDED: i64 = i64::MIN;
+
 /// A key with its value and history counters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]

@@ -19,6 +19,7 @@ mod report;
 #[cfg(test)]
 mod script;
 mod selection;
+mod unrecorded;
 mod watch;
 
 use detsim_reports::record::{CheckReport, History, Internals};

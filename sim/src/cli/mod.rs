@@ -7,6 +7,7 @@
 //! nondeterminism, 6 undecided.
 
 mod campaign;
+mod check;
 mod determinism;
 mod explain;
 mod folder;
@@ -59,6 +60,13 @@ enum Command {
     Planted(Planted),
     /// Make the page of one run, from its record or by doing it again.
     Explain(Explain),
+    /// Judge histories in files: records of runs, reports of etcd's robustness tests, Jepsen's EDN.
+    Check(Check),
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
     /// Measure what the loop world costs in processor time.
     Bench(Bench),
     /// List scenarios, or the words that scripts can use.
@@ -131,6 +139,16 @@ struct Replay {
 }
 
 #[derive(Args, Debug)]
+struct Check {
+    /// Records, histories, or folders of reports.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// Where pages of failures go.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
 struct Bench {
     /// What: idle, paced, saturated, crowded; all when none is named.
     #[arg(value_parser = clap::builder::PossibleValuesParser::new(crate::bench::MEASURES))]
@@ -191,6 +209,12 @@ pub fn main() -> ExitCode {
         Some(Command::Replay(command)) => replay(command),
         Some(Command::Planted(command)) => planted::test(&command.scenarios, command.budget),
         Some(Command::Explain(command)) => explain::explain(&command),
+        Some(Command::Check(command)) => check::check(&command),
+        Some(Command::Completions { shell }) => {
+            let mut cli = <Cli as clap::CommandFactory>::command();
+            clap_complete::generate(shell, &mut cli, "detsim", &mut std::io::stdout());
+            Ok(0)
+        }
         Some(Command::Bench(command)) => {
             let scale = if command.quick { 1 } else { 100 };
             print!("{}", crate::bench::table(&crate::bench::measure(&command.measures, scale)));

@@ -2,7 +2,7 @@
 //! revisions that their replies allow, and operations that may be placed.
 
 use detsim_reports::record::{
-    Blob, Body, Call, History, Operation, Reply, Time, TxnOp, TxnOpReply, TxnReply,
+    Blob, Body, Call, History, Operation, Reply, Time, TxnOp, TxnOpReply, TxnReply, UNRECORDED,
 };
 
 use crate::check::agreement::Disagreement;
@@ -160,6 +160,9 @@ fn impossible(operation: &Operation, text: &str) -> Violation {
 /// The revisions that the state can have had before the operation, by its reply.
 fn met(reply: &Reply) -> (i64, i64) {
     let after = reply.header.revision;
+    if after == UNRECORDED {
+        return (i64::MIN, i64::MAX);
+    }
     let before = match &reply.body {
         Body::Put { .. } => after - 1,
         Body::DeleteRange { deleted, .. } => after - i64::from(*deleted > 0),

@@ -4,8 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use detsim_reports::record::{Blob, Body, History, KeyValue, Outcome, TxnOpReply, TxnReply};
+use detsim_reports::record::{
+    Blob, Body, History, KeyValue, Outcome, TxnOpReply, TxnReply, UNRECORDED,
+};
 
+use crate::check::unrecorded::bears_out;
 use crate::model::Model;
 
 /// What was seen, by revision and key. `None` for a delete.
@@ -63,10 +66,12 @@ impl Observed {
             let mut of_key = changes.iter().filter(|change| change.kv.key == *key);
             of_key.any(|change| match seen {
                 None => change.is_delete,
-                Some(Seen { kv, is_stripped: false }) => !change.is_delete && change.kv == *kv,
+                Some(Seen { kv, is_stripped: false }) => {
+                    !change.is_delete && bears_out(&change.kv, kv)
+                }
                 Some(Seen { kv, is_stripped: true }) => {
                     let stripped = KeyValue { value: Blob::default(), ..change.kv.clone() };
-                    !change.is_delete && stripped == *kv
+                    !change.is_delete && bears_out(&stripped, kv)
                 }
             })
         })
@@ -102,6 +107,9 @@ impl Observed {
 
     /// An empty value of a range may have been left out on request.
     fn key_value(&mut self, kv: &KeyValue, may_be_stripped: bool) {
+        if kv.mod_revision == UNRECORDED {
+            return;
+        }
         let is_stripped = may_be_stripped && kv.value.is_empty();
         self.note(kv.mod_revision, &kv.key, Some(Seen { kv: kv.clone(), is_stripped }));
     }

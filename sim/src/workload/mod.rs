@@ -9,6 +9,7 @@
 //! To add a workload: an `Entry` in `KINDS`, a constructor in `build`, a file beside this one.
 
 mod author;
+mod contest;
 mod lease;
 mod mixed;
 mod pool;
@@ -33,7 +34,9 @@ use crate::world::convert::is_read;
 /// The workloads that scripts can name.
 pub const KINDS: &[Entry] = &[
     transactions::APPEND,
+    contest::ELECTION,
     lease::ENTRY,
+    contest::LOCK,
     mixed::ENTRY,
     register::ENTRY,
     set::ENTRY,
@@ -86,7 +89,9 @@ pub trait Workload {
 pub fn build(kind: &str, settings: &Settings) -> Option<Box<dyn Workload>> {
     match kind {
         "append" => Some(Box::new(transactions::Transactions::append(settings))),
+        "election" => Some(Box::new(contest::Contest::elections(settings))),
         "lease" => Some(Box::new(lease::Leasing::new(settings))),
+        "lock" => Some(Box::new(contest::Contest::locks(settings))),
         "mixed" => Some(Box::new(mixed::Mixed::new(settings))),
         "register" => Some(Box::new(register::Register::new(settings))),
         "set" => Some(Box::new(set::Sets::new(settings))),

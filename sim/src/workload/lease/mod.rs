@@ -82,9 +82,9 @@ pub struct Leasing {
 
 /// A lease as its slot knows it.
 #[derive(Clone, Copy, Debug)]
-struct Held {
-    id: i64,
-    ttl_s: i64,
+pub(super) struct Held {
+    pub id: i64,
+    pub ttl_s: i64,
 }
 
 struct Slot {
@@ -228,7 +228,7 @@ impl Slot {
 }
 
 /// The lease that a grant made, or may have made.
-fn granted(call: &Call, outcome: &Outcome) -> Option<Held> {
+pub(super) fn granted(call: &Call, outcome: &Outcome) -> Option<Held> {
     match (call, outcome) {
         (_, Outcome::Ok(reply)) => match reply.body {
             Body::LeaseGrant { id, ttl_s } => Some(Held { id, ttl_s }),
@@ -242,12 +242,13 @@ fn granted(call: &Call, outcome: &Outcome) -> Option<Held> {
 }
 
 /// Whether a renewal came too late.
-fn is_gone(outcome: &Outcome) -> bool {
+pub(super) fn is_gone(outcome: &Outcome) -> bool {
     let Outcome::Ok(reply) = outcome else { return false };
     matches!(reply.body, Body::LeaseKeepAlive { ttl_s: 0, .. })
 }
 
-fn is_missing(outcome: &Outcome) -> bool {
+/// Whether it was refused because the lease does not exist.
+pub(super) fn is_missing(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Fail(text)
         if Refusal::from_text(text) == Some(Refusal::LeaseNotFound))
 }

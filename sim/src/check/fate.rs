@@ -1,7 +1,7 @@
 //! What is certain about an operation: how it ended as far as its effect goes, and whether it must
 //! be found in a linear order.
 
-use detsim_reports::record::{Body, Call, Operation, Outcome, Reply};
+use detsim_reports::record::{Body, Call, History, Operation, Outcome, Reply};
 
 use crate::model::{Refusal, is_read_only, is_serializable};
 
@@ -64,6 +64,15 @@ pub(super) fn is_serializable_read(call: &Call) -> bool {
         Call::Txn(txn) => is_serializable(txn),
         _ => false,
     }
+}
+
+/// Whether all answers come from one cluster, as far as they tell.
+pub(super) fn is_one_cluster(history: &History) -> bool {
+    let mut clusters = history.operations.iter().filter_map(|operation| match &operation.outcome {
+        Some(Outcome::Ok(reply)) => Some(reply.header.cluster_id).filter(|id| *id != 0),
+        _ => None,
+    });
+    clusters.next().is_none_or(|first| clusters.all(|other| other == first))
 }
 
 /// The request with what the server chose filled in: the id of a lease. `None` when nobody knows

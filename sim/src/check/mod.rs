@@ -9,6 +9,7 @@
 mod agreement;
 mod describe;
 mod fate;
+mod leases;
 mod linearizability;
 mod raft;
 mod reads;
@@ -38,6 +39,7 @@ pub fn all(
         Checker::Log => linear.log.clone(),
         Checker::Watch => watch::check(history, linear.timeline.as_ref()),
         Checker::Reads => reads::check(history, linear.timeline.as_ref()),
+        Checker::Leases => leases::check(history),
         Checker::Replicas => replicas::check(history, internals),
         Checker::Recovery => recovery::check(history, internals),
         Checker::Raft => raft::check(history, internals),

@@ -34,6 +34,8 @@ checkers! {
     Watch "watch";
     /// Local reads see a state that was, and members never go back.
     Reads "reads";
+    /// Leases end neither early nor late, with all their keys, and stay ended.
+    Leases "leases";
     /// All members hold the same state at the same index, and it is the model's.
     Replicas "replicas";
     /// The cluster serves again once faults are over.

@@ -17,7 +17,7 @@ mod register;
 mod seen;
 mod set;
 #[cfg(test)]
-mod stage;
+pub(crate) mod stage;
 mod transactions;
 mod watch;
 

@@ -60,7 +60,7 @@ struct Stage {
 }
 
 /// What a workload did.
-pub(super) struct Play {
+pub(crate) struct Play {
     /// All that was seen.
     pub history: History,
     /// The state that it led to.
@@ -69,7 +69,7 @@ pub(super) struct Play {
 
 /// Plays the workload of a kind with these parameters until so many operations were invoked; of
 /// ten thousand calls, `trouble_per_10k` fail or stay unanswered.
-pub(super) fn play(
+pub(crate) fn play(
     kind: &str,
     given: &[(&str, &str)],
     operations: usize,

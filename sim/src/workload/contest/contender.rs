@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use detsim_reports::record::{
-    Blob, Body, Call, KeyValue, Operation, Outcome, Put, TxnOpReply, WatchMessage,
+    Blob, Body, Call, KeyValue, Operation, Outcome, Put, TxnOpReply, TxnReply, WatchMessage,
 };
 use rand_chacha::ChaCha8Rng;
 
@@ -257,23 +257,7 @@ impl Contender {
                 return self.lease.is_some();
             }
             (Stage::Enter, Some((Body::Txn(reply), revision))) => {
-                let key = recipe::contender(&self.name, self.lease.map_or(0, |held| held.id));
-                let create_revision = match reply.responses.first() {
-                    Some(TxnOpReply::Range { reply, .. }) => {
-                        reply.kvs.first().map_or(0, |kv| kv.create_revision)
-                    }
-                    _ => revision,
-                };
-                let owner = match reply.responses.get(1) {
-                    Some(TxnOpReply::Range { reply, .. }) => reply.kvs.first(),
-                    _ => None,
-                };
-                let owns = owner.is_some_and(|kv| kv.key == key);
-                (self.token, self.before) = (Some(Token { key, create_revision }), None);
-                self.stage = Stage::Look;
-                if owns {
-                    self.met(None, revision, habits, stream);
-                }
+                self.entered(reply, revision, habits, stream);
             }
             (Stage::Look | Stage::Wait { .. }, _) if !self.has_patience => {
                 self.stage = Stage::Leave;
@@ -307,6 +291,28 @@ impl Contender {
             _ => return false,
         }
         true
+    }
+
+    /// The place is taken, now or before; a lock tells at once whether nobody is before it.
+    fn entered(
+        &mut self,
+        reply: &TxnReply,
+        revision: i64,
+        habits: &Habits,
+        stream: &mut ChaCha8Rng,
+    ) {
+        let key = recipe::contender(&self.name, self.lease.map_or(0, |held| held.id));
+        let first = |place: usize| match reply.responses.get(place) {
+            Some(TxnOpReply::Range { reply, .. }) => reply.kvs.first(),
+            _ => None,
+        };
+        let create_revision = first(0).map_or(revision, |kv| kv.create_revision);
+        let owns = first(1).is_some_and(|kv| kv.key == key);
+        (self.token, self.before) = (Some(Token { key, create_revision }), None);
+        self.stage = Stage::Look;
+        if owns {
+            self.met(None, revision, habits, stream);
+        }
     }
 
     /// Who came before is known: either one's turn has come, or one waits.

@@ -74,10 +74,10 @@ fn everything_that_an_election_goes_through_occurs() {
         matches!(&op.call, Call::Range(range)
             if range.sort_order == SortOrder::Ascend && range.limit == 1)
     });
-    some(
-        "watch of the contenders",
-        &|op| matches!(&op.call, Call::Watch(watch) if !watch.range_end.is_empty() && watch.prev_kv),
-    );
+    some("watch of the contenders", &|op| {
+        let Call::Watch(watch) = &op.call else { return false };
+        !watch.range_end.is_empty() && watch.prev_kv
+    });
 }
 
 #[test]

@@ -1,0 +1,318 @@
+//! Leases: none ends before its time to live has passed since the last renewal that was certainly
+//! acknowledged; all end within a bound once a leader can serve; what has ended stays ended; its
+//! keys go with it, all in one revision; and what is told of its time is so.
+//!
+//! The verdict rests on the history alone. A renewal counts from its invocation where it protects a
+//! lease, and from its return where it must run out. An end counts as known only where the answer
+//! went through the log or waited for it: a time to live of -1 tells that the leader's clock has
+//! passed the end, which a change of leaders may still take back.
+//!
+//! Not judged: expiry while no leader can serve, and leases whose grant was not acknowledged.
+
+mod keys;
+mod life;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use detsim_reports::record::{
+    Blob, Body, Call, CheckReport, History, Operation, Outcome, Severity, Time, Txn, TxnOp,
+};
+
+use self::keys::Keys;
+use self::life::{Life, Sign};
+use super::Checker;
+use super::describe;
+use super::fate::{Fate, fate, is_one_cluster};
+use super::report::{Evidence, Report};
+use crate::model::Refusal;
+
+/// What every reading of a clock may be off by.
+const GRAIN: Duration = Duration::from_millis(1);
+/// Between the end of a lease and the revision that removes it: the leader looks twice a second,
+/// proposes, and commits.
+const REMOVAL: Duration = Duration::from_secs(3);
+/// How many leases a leader removes in a second.
+const REMOVED_PER_S: u64 = 1_000;
+/// How long a member goes on with a renewal whose client has given up.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(7);
+
+/// Checks every lease.
+pub(super) fn check(history: &History) -> CheckReport {
+    let mut report = Report::new(Checker::Leases);
+    if !is_one_cluster(history) {
+        report.not_checked("leases: several clusters answered, each with leases of its own");
+        return report.finish();
+    }
+    let clocks = Clocks::of(history);
+    let lives = life::lives(history);
+    let attachments = keys::attachments(history);
+    let (mut renewals, mut ends, mut owed) = (0, 0, 0);
+    for life in &lives {
+        renewals += life.renewals.len();
+        ends += life.ends.len();
+        early(life, &clocks, &mut report);
+        owed += late(history, life, &clocks, &mut report);
+        resurrected(life, &mut report);
+        told(life, &clocks, &attachments, &mut report);
+    }
+    report.checked(lives.len(), "leases");
+    report.checked(renewals, "acknowledged grants and renewals that leases must outlast");
+    report.checked(ends, "answers that a lease is gone");
+    report.checked(owed, "answers that a lease is there, held against the bound of its removal");
+    if clocks.steady.is_none() && !lives.is_empty() {
+        report.not_checked(
+            "whether leases end in time: the run did not end healed, with a quorum that can serve",
+        );
+    }
+    let keys = Keys::of(history);
+    keys.check(&lives, &mut report);
+    report.finish()
+}
+
+/// What is known of time.
+struct Clocks {
+    /// Parts per million by which a clock may be wrong.
+    drift_ppm: u64,
+    /// From when on a leader can serve undisturbed.
+    steady: Option<Time>,
+    /// How much a change of leaders may add to a lease: less than this.
+    extension: Duration,
+    removal: Duration,
+}
+
+impl Clocks {
+    fn of(history: &History) -> Clocks {
+        let drift = |text: &str| -> Option<u64> {
+            let (_, after) = text.split_once("drift=")?;
+            let digits: String = after.chars().filter(char::is_ascii_digit).collect();
+            digits.parse().ok()
+        };
+        let drifts = history.incidents.iter().filter_map(|incident| drift(&incident.what));
+        let granted =
+            history.operations.iter().filter(|op| matches!(op.call, Call::LeaseGrant { .. }));
+        Clocks {
+            drift_ppm: drifts.max().unwrap_or(0),
+            steady: steady(history),
+            extension: Duration::from_secs(history.settings.lease_ttl_min_s.max(0) as u64),
+            removal: REMOVAL + Duration::from_secs(granted.count() as u64 / REMOVED_PER_S),
+        }
+    }
+
+    /// How long a lease lives at least, by anybody's clock.
+    fn at_least(&self, ttl: Duration) -> Duration {
+        ttl.saturating_sub(self.error(ttl))
+    }
+
+    fn error(&self, of: Duration) -> Duration {
+        Duration::from_nanos((of.as_nanos() * u128::from(self.drift_ppm) / 1_000_000) as u64)
+            + GRAIN
+    }
+
+    /// When a lease that may have been renewed then must be gone.
+    fn gone_by(&self, renewed: Time, ttl: Duration) -> Option<Time> {
+        let from = renewed.max(self.steady?);
+        Some(from.after(ttl + self.error(ttl) + self.extension + self.removal))
+    }
+}
+
+/// From when on nothing disturbs the leader any more.
+fn steady(history: &History) -> Option<Time> {
+    let is_calm = || history.incidents.iter().all(|incident| incident.what.starts_with("start"));
+    let begun = match history.healed {
+        Some(healed) => (!history.survivors.is_empty()).then_some(healed)?,
+        None if is_calm() => history.incidents.last().map_or(Time::ZERO, |last| last.at),
+        None => return None,
+    };
+    let moves = history.operations.iter().filter(|operation| is_disturbing(&operation.call));
+    let last = moves.map(|operation| operation.completed).fold(begun, Time::max);
+    let bound = Duration::from_millis(history.settings.recovery_within_ms);
+    (last != Time::NEVER).then(|| last.after(bound))
+}
+
+/// Whether the request may change the leader.
+fn is_disturbing(call: &Call) -> bool {
+    matches!(
+        call,
+        Call::MoveLeader { .. }
+            | Call::MemberAdd { .. }
+            | Call::MemberRemove { .. }
+            | Call::MemberUpdate { .. }
+            | Call::MemberPromote { .. }
+    )
+}
+
+/// No lease is gone before its time.
+fn early(life: &Life<'_>, clocks: &Clocks, report: &mut Report) {
+    let ttl = clocks.at_least(life.ttl);
+    for end in &life.ends {
+        let operation = end.operation;
+        if life.revokes.iter().any(|&invoked| invoked <= operation.completed) {
+            continue;
+        }
+        let before = life.renewals.iter().filter(|op| op.completed <= operation.invoked);
+        let Some(last) = before.max_by_key(|op| op.invoked) else { continue };
+        let lasts_until = last.invoked.after(ttl);
+        if operation.completed < lasts_until {
+            let text = format!(
+                "lease {} was gone {} ms after {} was invoked, which gave it {} s: {} {}",
+                life.id,
+                operation.completed.since(last.invoked).as_millis(),
+                describe::operation(last),
+                life.ttl.as_secs(),
+                describe::operation(operation),
+                end.what
+            );
+            report.safety("expired-early", Evidence::of(&[last, operation]), text);
+        }
+    }
+}
+
+/// Once a leader serves, a lease that is not renewed goes away. Counts what was held against it.
+fn late(history: &History, life: &Life<'_>, clocks: &Clocks, report: &mut Report) -> usize {
+    let mut judged = 0;
+    for sign in &life.signs {
+        let asked = sign.operation.invoked;
+        let Some(renewed) = life.last_renewal_before(sign.operation, history.healed) else {
+            continue;
+        };
+        let Some(by) = clocks.gone_by(renewed, life.ttl) else { continue };
+        judged += 1;
+        if asked > by {
+            let text = format!(
+                "lease {} of {} s cannot have been renewed after {} ms, yet {} {}, {} ms after it \
+                 had to be gone",
+                life.id,
+                life.ttl.as_secs(),
+                renewed.0 / 1_000_000,
+                describe::operation(sign.operation),
+                sign.what,
+                asked.since(by).as_millis()
+            );
+            let evidence = Evidence::of(&[sign.operation]);
+            report.find(Severity::Liveness, "expired-late", evidence, text);
+        }
+    }
+    judged
+}
+
+/// What is gone does not come back.
+fn resurrected(life: &Life<'_>, report: &mut Report) {
+    let definite = life.ends.iter().filter(|end| end.is_definite);
+    let Some(end) = definite.min_by_key(|end| end.operation.completed) else { return };
+    for sign in &life.signs {
+        if sign.operation.invoked <= end.operation.completed {
+            continue;
+        }
+        let rule = if sign.is_of_key { "keys-outlive-lease" } else { "resurrected" };
+        let text = format!(
+            "lease {} was gone: {} {}; later {} {}",
+            life.id,
+            describe::operation(end.operation),
+            end.what,
+            describe::operation(sign.operation),
+            sign.what
+        );
+        report.safety(rule, Evidence::of(&[end.operation, sign.operation]), text);
+    }
+}
+
+/// What is told of a lease's time is so.
+fn told(
+    life: &Life<'_>,
+    clocks: &Clocks,
+    attachments: &BTreeSet<(i64, &Blob)>,
+    report: &mut Report,
+) {
+    for sign in &life.signs {
+        let operation = sign.operation;
+        let Some(Outcome::Ok(reply)) = &operation.outcome else { continue };
+        let granted = life.ttl.as_secs() as i64;
+        let wrong = match &reply.body {
+            Body::LeaseKeepAlive { ttl_s, .. } if *ttl_s != granted => {
+                Some(("wrong-ttl", format!("{ttl_s} s instead of {granted} s")))
+            }
+            Body::LeaseTimeToLive { granted_ttl_s, .. } if *granted_ttl_s != granted => {
+                Some(("wrong-ttl", format!("{granted_ttl_s} s granted instead of {granted} s")))
+            }
+            Body::LeaseTimeToLive { ttl_s, .. } => remaining(life, clocks, operation, *ttl_s),
+            _ => None,
+        };
+        if let Some((rule, text)) = wrong {
+            let text = format!("{} says {text}", describe::operation(operation));
+            report.safety(rule, Evidence::of(&[operation]), text);
+        }
+        if let Body::LeaseTimeToLive { keys, .. } = &reply.body {
+            for key in keys.iter().filter(|key| !attachments.contains(&(life.id, *key))) {
+                let text = format!(
+                    "{} names {key:?}, which nobody attached to it",
+                    describe::operation(operation)
+                );
+                report.safety("foreign-key", Evidence::of(&[operation]), text);
+            }
+        }
+    }
+}
+
+/// What is wrong with the remaining time, in whole seconds, rounded down. A change of leaders gives
+/// a lease its full time again and the length of an election, so that it never gets less.
+fn remaining(
+    life: &Life<'_>,
+    clocks: &Clocks,
+    operation: &Operation,
+    ttl_s: i64,
+) -> Option<(&'static str, String)> {
+    let most = life.ttl + clocks.extension;
+    if ttl_s > most.as_secs() as i64 {
+        return Some(("ttl-too-long", format!("{ttl_s} s remain of {} s", life.ttl.as_secs())));
+    }
+    let before = life.renewals.iter().filter(|op| op.completed <= operation.invoked);
+    let last = before.max_by_key(|op| op.invoked)?;
+    let least = last.invoked.after(clocks.at_least(life.ttl)).since(operation.completed);
+    (ttl_s + 1 < least.as_secs() as i64).then(|| {
+        let text = format!(
+            "{ttl_s} s remain, although {} left at least {} ms",
+            describe::operation(last),
+            least.as_millis()
+        );
+        ("ttl-too-short", text)
+    })
+}
+
+/// The leases to which a request's puts attach keys, in whichever branch.
+fn leases_of(call: &Call) -> Vec<i64> {
+    fn walk(ops: &[TxnOp], into: &mut Vec<i64>) {
+        for op in ops {
+            match op {
+                TxnOp::Put(put) if put.lease != 0 => into.push(put.lease),
+                TxnOp::Txn(Txn { success, failure, .. }) => {
+                    walk(success, into);
+                    walk(failure, into);
+                }
+                _ => {}
+            }
+        }
+    }
+    let mut leases = Vec::new();
+    match call {
+        Call::Put(put) if put.lease != 0 => leases.push(put.lease),
+        Call::Txn(txn) => {
+            walk(&txn.success, &mut leases);
+            walk(&txn.failure, &mut leases);
+        }
+        _ => {}
+    }
+    leases.sort_unstable();
+    leases.dedup();
+    leases
+}
+
+/// Whether an operation was refused because a lease does not exist.
+fn is_refused(operation: &Operation, refusal: Refusal) -> bool {
+    fate(operation) == Fate::Refused(refusal)
+}
+
+/// Signs by the lease that they are of.
+type Signs<'a> = BTreeMap<i64, Vec<Sign<'a>>>;

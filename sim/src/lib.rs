@@ -9,5 +9,6 @@ pub mod language;
 pub mod model;
 pub mod run;
 pub mod seed;
+pub mod swarm;
 pub mod workload;
 pub mod world;

@@ -138,6 +138,15 @@ pub enum RaftRole {
     Leader,
 }
 
+/// A member that started cut off the end of its log, which a crash had torn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repair {
+    /// When.
+    pub at: Time,
+    /// The member's place.
+    pub member: usize,
+}
+
 /// Everything seen from inside.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Internals {
@@ -154,6 +163,9 @@ pub struct Internals {
     /// Full states at some indices, in order.
     #[serde(default)]
     pub samples: Vec<Sample>,
+    /// Repairs of torn logs, in order.
+    #[serde(default)]
+    pub repairs: Vec<Repair>,
     /// Identities by member's place, as far as known.
     pub identities: Vec<u64>,
 }

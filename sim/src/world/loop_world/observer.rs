@@ -11,7 +11,8 @@ use detcd::member::io::{Note, RaftMessage, Role};
 use detcd::proto::raftpb::MessageType;
 use detcd::storage::log::EntryKind;
 use detsim_reports::record::{
-    Applied, Call, Command, Committed, Internals, OpId, RaftRole, RaftState, Sample, Time, VoteSent,
+    Applied, Call, Command, Committed, Internals, OpId, RaftRole, RaftState, Repair, Sample, Time,
+    VoteSent,
 };
 
 use super::machine::Machine;
@@ -135,6 +136,11 @@ impl Observer {
             commit: view.commit,
             last_index: view.last_index,
         });
+    }
+
+    /// A member repaired the torn end of its log.
+    pub fn repaired(&mut self, at: u64, member: usize) {
+        self.internals.repairs.push(Repair { at: Time(at), member });
     }
 
     /// A member's identity became known.

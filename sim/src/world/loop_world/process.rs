@@ -21,6 +21,9 @@ const TERMINATED: i32 = 143;
 /// The exit code of a program of ours that panicked.
 const PANICKED: i32 = 101;
 
+/// What the storage says when it has cut off a torn end of the log.
+const REPAIRED: &str = "repaired WAL";
+
 /// How a process comes to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Ending {
@@ -103,6 +106,9 @@ impl LoopWorld {
             Err(panic) => return self.panicked(place, panic),
         };
         *stage = Stage::Booting(Box::new((config, opened.log)));
+        if opened.notes.iter().any(|note| note == REPAIRED) {
+            self.observer.repaired(self.now, place);
+        }
         for note in opened.notes {
             host.log(self.now, LogLine::new(Level::Warn, note));
         }

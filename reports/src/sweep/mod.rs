@@ -1,6 +1,8 @@
 //! The page of many runs: what came of them, failures grouped by signature with links to their
 //! pages, a line for each scenario with a cell for each seed, and the runs that cost most.
 
+pub mod swarm;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -21,17 +23,23 @@ const SLOWEST: usize = 10;
 
 /// The page of many runs. Links in it are the outlines' pages, as they are.
 pub fn index(title: &str, runs: &[Outline]) -> String {
-    let mut body = header(title, runs);
+    document(title, STYLE, &body(title, runs, &[], ""))
+}
+
+/// What stands in the page, with more figures, and with more sections behind the failures.
+fn body(title: &str, runs: &[Outline], figures: &[(&str, String)], sections: &str) -> String {
+    let mut body = header(title, runs, figures);
     body.push_str("<main>\n");
     failures(&mut body, runs);
+    body.push_str(sections);
     scenarios(&mut body, runs);
     slowest(&mut body, runs);
     let _ =
         write!(body, "</main>\n<script>\n(() => {{\n\"use strict\";\n{SCRIPT}}})();\n</script>\n");
-    document(title, STYLE, &body)
+    body
 }
 
-fn header(title: &str, runs: &[Outline]) -> String {
+fn header(title: &str, runs: &[Outline], more: &[(&str, String)]) -> String {
     let worst = runs.iter().map(|run| run.verdict).max().unwrap_or(Verdict::Skipped).name();
     let sum = |of: fn(&Outline) -> u64| runs.iter().map(of).sum::<u64>();
     let scenarios: BTreeSet<&str> = runs.iter().map(|run| run.scenario.as_str()).collect();
@@ -47,7 +55,7 @@ fn header(title: &str, runs: &[Outline]) -> String {
         escape(title),
         verdicts(&counts(runs.iter()))
     );
-    for (name, value) in figures {
+    for (name, value) in figures.iter().chain(more) {
         let _ = writeln!(text, "<div><dt>{name}</dt><dd>{value}</dd></div>");
     }
     text.push_str("</dl>\n</header>\n");

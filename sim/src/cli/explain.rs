@@ -7,7 +7,7 @@ use detsim_reports::record::RunRecord;
 
 use super::campaign::{self, Job, Keep};
 use super::folder::{Folder, file_name};
-use super::library::{Library, shown};
+use super::library::shown;
 use super::worlds::Choice;
 use super::{Explain, Usage, output};
 
@@ -36,10 +36,7 @@ fn read(path: &Path) -> Result<RunRecord, Usage> {
 }
 
 fn run(command: &Explain) -> Result<(RunRecord, String), Usage> {
-    let loaded = Library::find().one(&command.run)?;
-    let Some(seed) = command.seed.or_else(|| crate::run::planned_seed(&loaded.script)) else {
-        return Err(Usage(format!("{} names no seed: add --seed N", loaded.name)));
-    };
+    let (loaded, seed) = super::one(&command.run, command.seed)?;
     let choice = Choice::new(&command.place.world, command.place.server.as_deref())?;
     let job = Job { scenario: &loaded, seed };
     let (record, _) = campaign::run_one(&job, &choice, Keep::Nothing);

@@ -27,17 +27,17 @@ impl Folder {
         Folder { directory, kept: BTreeMap::new() }
     }
 
-    /// Where reports go when nobody says so: into the project's `reports/out`, or beside where the
-    /// command is given when that is no project.
+    /// Where reports of `detsim run` go when nobody says so.
     pub fn usual() -> PathBuf {
         let here = std::env::current_dir().unwrap_or_default();
-        let project = here
-            .ancestors()
-            .find(|above| above.join("scenarios").is_dir() && above.join("reports/src").is_dir());
-        match project {
-            Some(project) => project.join("reports/out/run"),
-            None => here.join("detsim-runs"),
-        }
+        project(&here).map_or_else(|| here.join("detsim-runs"), |it| it.join("reports/out/run"))
+    }
+
+    /// Where those of a sweep go: into the project's `reports/out` too, or beside where the command
+    /// is given when that is no project.
+    pub fn usual_of_sweep() -> PathBuf {
+        let here = std::env::current_dir().unwrap_or_default();
+        project(&here).map_or_else(|| here.join("detsim-sweep"), |it| it.join("reports/out/sweep"))
     }
 
     /// Where it is.
@@ -72,6 +72,12 @@ impl Folder {
         std::fs::write(&path, sweep::index("detsim run", runs))?;
         Ok(path)
     }
+}
+
+/// The project around a folder, if it is in one.
+fn project(here: &Path) -> Option<&Path> {
+    here.ancestors()
+        .find(|above| above.join("scenarios").is_dir() && above.join("reports/src").is_dir())
 }
 
 /// Writes all runs as JUnit's XML.

@@ -15,8 +15,6 @@ const EMBEDDED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/scenarios.
 pub struct Loaded {
     /// `partition/leader-isolated`; for a file that was named, its path as it was named.
     pub name: String,
-    /// Its file; `None` for what the binary holds.
-    pub path: Option<PathBuf>,
     /// What it says.
     pub script: Script,
     /// What it is about.
@@ -119,12 +117,12 @@ fn collect(root: &Path, directory: &Path, entries: &mut Vec<(String, Text)>) {
 }
 
 fn load(name: &str, text: &Text) -> Result<Loaded, Usage> {
-    let (file, text, path) = match text {
-        Text::Embedded(text) => (format!("scenarios/{name}.scenario"), (*text).to_owned(), None),
+    let (file, text) = match text {
+        Text::Embedded(text) => (format!("scenarios/{name}.scenario"), (*text).to_owned()),
         Text::File(path) => {
             let text = std::fs::read_to_string(path)
                 .map_err(|error| Usage(format!("{}: {error}", path.display())))?;
-            (shown(path), text, Some(path.clone()))
+            (shown(path), text)
         }
     };
     let script = parse(&file, &text, VOCABULARY).map_err(|errors| {
@@ -132,7 +130,7 @@ fn load(name: &str, text: &Text) -> Result<Loaded, Usage> {
         Usage(shown.join("\n"))
     })?;
     let story = script.story().into_iter().map(str::to_owned).collect();
-    Ok(Loaded { name: name.to_owned(), path, script, story })
+    Ok(Loaded { name: name.to_owned(), script, story })
 }
 
 /// A path as it is shorter to say from here.

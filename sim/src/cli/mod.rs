@@ -14,6 +14,7 @@ mod folder;
 mod library;
 mod output;
 mod planted;
+mod sweep;
 mod words;
 mod worlds;
 
@@ -54,6 +55,14 @@ struct Cli {
 enum Command {
     /// Run scenarios with seeds.
     Run(Run),
+    /// Swarm testing: run a configuration that is drawn anew for each seed, for a budget of seeds
+    /// or time.
+    ///
+    /// Cluster size, flags, links, workloads and nemeses are drawn as a scenario, which `--show`
+    /// prints; `detsim replay swarm --seed N` draws and runs it again. The output folder gets a
+    /// line for each seed (`sweep.jsonl`), figures (`sweep.json`), a page (`index.html`), and what
+    /// is known of each run that failed.
+    Sweep(sweep::Sweep),
     /// Replay one run: a plan, or a scenario with its seed.
     Replay(Replay),
     /// Test the tester: find every planted defect, and nothing where its trigger is off.
@@ -206,6 +215,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         None => run(Run { place: Where { world: "loop".into(), server: None }, ..Run::default() }),
         Some(Command::Run(command)) => run(command),
+        Some(Command::Sweep(command)) => sweep::sweep(&command),
         Some(Command::Replay(command)) => replay(command),
         Some(Command::Planted(command)) => planted::test(&command.scenarios, command.budget),
         Some(Command::Explain(command)) => explain::explain(&command),
@@ -301,13 +311,20 @@ fn write_trace(file: &PathBuf, trace: &[String]) -> Result<(), Usage> {
         .map_err(|error| Usage(format!("{}: {error}", file.display())))
 }
 
+/// The one scenario or plan that is named, and its seed; or what a sweep draws with the seed.
+fn one(named: &str, seed: Option<u64>) -> Result<(Loaded, u64), Usage> {
+    let without = || Usage(format!("{named} names no seed: add --seed N"));
+    if named == sweep::NAME {
+        let seed = seed.ok_or_else(without)?;
+        return Ok((sweep::loaded(seed, crate::swarm::FAULTS), seed));
+    }
+    let loaded = Library::find().one(named)?;
+    let seed = seed.or_else(|| crate::run::planned_seed(&loaded.script)).ok_or_else(without)?;
+    Ok((loaded, seed))
+}
+
 fn replay(command: Replay) -> Result<u8, Usage> {
-    let library = Library::find();
-    let Loaded { name, path, script, story } = library.one(&command.plan)?;
-    let Some(seed) = command.seed.or_else(|| crate::run::planned_seed(&script)) else {
-        return Err(Usage(format!("{name} names no seed: add --seed N")));
-    };
-    let loaded = Loaded { name, path, script, story };
+    let (loaded, seed) = one(&command.plan, command.seed)?;
     let choice = Choice::new(&command.place.world, command.place.server.as_deref())?;
     let job = Job { scenario: &loaded, seed };
     let keep = match command.trace {

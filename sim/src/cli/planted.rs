@@ -97,7 +97,7 @@ fn without_nemeses(scenario: &Loaded) -> Result<Loaded, Usage> {
     let name = format!("{} without its trigger", scenario.name);
     let script = parse(&name, &kept.join("\n"), VOCABULARY)
         .map_err(|errors| Usage(errors.iter().map(ToString::to_string).collect()))?;
-    Ok(Loaded { name, path: None, script, story: scenario.story.clone() })
+    Ok(Loaded { name, script, story: scenario.story.clone() })
 }
 
 fn tell_search(scenario: &Loaded, defect: &str, search: &Search) {

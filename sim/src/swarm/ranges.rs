@@ -24,7 +24,7 @@ enum Range {
 
 use Range::{Left, OneOf};
 
-/// Ranges by the parameter's name, or by `kind.name` for one workload or nemesis, which then counts.
+/// Ranges by the parameter's name, or, which counts more, by `kind.name` for one kind alone.
 const RANGES: &[(&str, Range)] = &[
     ("clients", OneOf(&["1", "2", "4", "8"])),
     ("every", OneOf(&["200ms..2s", "1s..5s", "3s..10s", "5s..15s"])),

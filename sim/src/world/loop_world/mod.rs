@@ -63,7 +63,7 @@ use crate::seed::Streams;
 
 pub use self::faults::near;
 pub use self::machine::{Beginning, Contents, Machine, Program};
-pub use self::trace::first_difference;
+pub use self::trace::{TraceHasher, first_difference};
 
 /// Reads flags into settings, or says how the process ends instead, and what it logs.
 pub type ParseFlags = fn(&[(String, String)]) -> Result<Config, (Exit, Vec<LogLine>)>;

@@ -7,10 +7,14 @@
 //! record types and the model.
 
 mod agreement;
+mod anomalies;
 mod describe;
 mod fate;
+mod headers;
 mod leases;
 mod linearizability;
+#[cfg(test)]
+mod mutants;
 mod raft;
 mod reads;
 mod recovery;
@@ -20,6 +24,8 @@ mod report;
 #[cfg(test)]
 mod script;
 mod selection;
+mod set_full;
+mod steps;
 mod unrecorded;
 mod watch;
 
@@ -40,6 +46,9 @@ pub fn all(
         Checker::Watch => watch::check(history, linear.timeline.as_ref()),
         Checker::Reads => reads::check(history, linear.timeline.as_ref()),
         Checker::Leases => leases::check(history),
+        Checker::Anomalies => anomalies::check(history),
+        Checker::SetFull => set_full::check(history),
+        Checker::Headers => headers::check(history),
         Checker::Replicas => replicas::check(history, internals),
         Checker::Recovery => recovery::check(history, internals),
         Checker::Raft => raft::check(history, internals),

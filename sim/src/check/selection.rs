@@ -32,10 +32,16 @@ checkers! {
     Log "log";
     /// Watches deliver what they promise.
     Watch "watch";
-    /// Local reads see a state that was, and members never go back.
+    /// Local reads see a state that was.
     Reads "reads";
     /// Leases end neither early nor late, with all their keys, and stay ended.
     Leases "leases";
+    /// What operations read and wrote has an order, without cycles.
+    Anomalies "anomalies";
+    /// What was added to a set and never taken away is in every later read.
+    SetFull "set-full";
+    /// Headers and counters fit each other, and members never go back.
+    Headers "headers";
     /// All members hold the same state at the same index, and it is the model's.
     Replicas "replicas";
     /// The cluster serves again once faults are over.

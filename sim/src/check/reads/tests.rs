@@ -4,7 +4,7 @@ use detsim_reports::record::{Blob, Body, Put, Range, RangeReply, TxnOpReply, Txn
 
 use super::*;
 use crate::check::linearizability;
-use crate::check::script::{Script, found_one, kv, us};
+use crate::check::script::{Script, found_one, kv};
 
 fn local(key: &str, revision: i64) -> Call {
     Call::Range(Range { key: Blob::text(key), serializable: true, revision, ..Range::default() })
@@ -102,40 +102,4 @@ fn a_local_read_is_refused_only_for_what_was_compacted() {
     assert_eq!(rules(&script), ["wrong-refusal"]);
     script.ok(22, 23, Call::Compact { revision: 3, physical: false }, 3, Body::Compact);
     assert_eq!(rules(&script), Vec::<String>::new());
-}
-
-#[test]
-fn a_process_never_goes_back_but_its_successor_may() {
-    let mut script = store();
-    for (at, revision, value) in [(30, 3, "2"), (40, 2, "1")] {
-        let found = kv("a", value, 2, revision, revision - 1);
-        let op = script.invoke_at(1, at, local("a", 0));
-        script.answer(op, at + 1, revision, found_one(Some(found)));
-    }
-    assert_eq!(rules(&script), ["revision-went-back"]);
-    script.incident(35, 1, "partition n1 | n2");
-    assert_eq!(rules(&script), ["revision-went-back"]);
-    script.incident(35, 1, "kill n2");
-    assert_eq!(rules(&script), Vec::<String>::new());
-}
-
-#[test]
-fn a_process_keeps_its_identity_and_term() {
-    let mut script = store();
-    for at in [30, 40] {
-        let op = script.invoke_at(1, at, local("b", 0));
-        script.answer(op, at + 1, 3, found_one(None));
-    }
-    let header = |script: &mut Script, spoil: fn(&mut Header)| {
-        let operation = script.history.operations.last_mut().expect("there is one");
-        if let Some(Outcome::Ok(reply)) = &mut operation.outcome {
-            spoil(&mut reply.header);
-        }
-    };
-    let mut other = script.clone();
-    header(&mut other, |header| header.member_id = 9);
-    assert_eq!(rules(&other), ["header-identity"]);
-    header(&mut script, |header| header.raft_term = 1);
-    assert_eq!(rules(&script), ["term-went-back"]);
-    assert_eq!(us(1), Time(1_000));
 }

@@ -1,0 +1,286 @@
+//! What an answered operation did, step by step: the operations of the branch that a transaction
+//! took, nested ones included, each with its part of the reply; and, of any operation, what it may
+//! have put.
+
+use std::collections::BTreeSet;
+
+use detsim_reports::record::{
+    Blob, Body, Call, Compare, DeleteRange, History, KeyValue, Operation, Operator, Outcome, Put,
+    Range, RangeReply, Reply, Target, Txn, TxnOp, TxnOpReply, TxnReply, UNRECORDED,
+};
+
+use super::fate::{Fate, fate};
+use crate::model::Span;
+
+/// One step of an answered operation, with the revision that its header says.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step<'a> {
+    Range { range: &'a Range, reply: &'a RangeReply, revision: i64 },
+    Put { put: &'a Put, prev_kv: Option<&'a KeyValue>, revision: i64 },
+    Delete { delete: &'a DeleteRange, deleted: i64, prev_kvs: &'a [KeyValue], revision: i64 },
+}
+
+impl<'a> Step<'a> {
+    /// The revision that its header says.
+    pub fn revision(&self) -> i64 {
+        match self {
+            Step::Range { revision, .. }
+            | Step::Put { revision, .. }
+            | Step::Delete { revision, .. } => *revision,
+        }
+    }
+
+    /// Whether it changed something.
+    pub fn is_change(&self) -> bool {
+        match self {
+            Step::Range { .. } => false,
+            Step::Put { .. } => true,
+            Step::Delete { deleted, .. } => *deleted > 0,
+        }
+    }
+
+    /// The pairs that it shows, and whether their values may have been left out.
+    pub fn kvs(&self) -> (&'a [KeyValue], bool) {
+        match self {
+            Step::Range { range, reply, .. } => (&reply.kvs, range.keys_only),
+            Step::Put { prev_kv, .. } => (prev_kv.map_or(&[], std::slice::from_ref), false),
+            Step::Delete { prev_kvs, .. } => (prev_kvs, false),
+        }
+    }
+}
+
+/// All that an answered operation did.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Taken<'a> {
+    /// In order.
+    pub steps: Vec<Step<'a>>,
+    /// The comparisons that held, of the state before it.
+    pub held: Vec<&'a Compare>,
+}
+
+/// What an operation did; nothing when it has no steps, or its reply is of another kind.
+pub(super) fn taken<'a>(call: &'a Call, reply: &'a Reply) -> Taken<'a> {
+    let mut taken = Taken::default();
+    let revision = reply.header.revision;
+    match (call, &reply.body) {
+        (Call::Range(range), Body::Range(reply)) => {
+            taken.steps.push(Step::Range { range, reply, revision });
+        }
+        (Call::Put(put), Body::Put { prev_kv }) => {
+            taken.steps.push(Step::Put { put, prev_kv: prev_kv.as_ref(), revision });
+        }
+        (Call::DeleteRange(delete), Body::DeleteRange { deleted, prev_kvs }) => {
+            taken.steps.push(Step::Delete { delete, deleted: *deleted, prev_kvs, revision });
+        }
+        (Call::Txn(txn), Body::Txn(reply)) => taken.txn(txn, reply),
+        _ => {}
+    }
+    taken
+}
+
+impl<'a> Taken<'a> {
+    fn txn(&mut self, txn: &'a Txn, reply: &'a TxnReply) {
+        if reply.succeeded {
+            self.held.extend(&txn.compare);
+        }
+        let ops = if reply.succeeded { &txn.success } else { &txn.failure };
+        for pair in ops.iter().zip(&reply.responses) {
+            match pair {
+                (TxnOp::Range(range), TxnOpReply::Range { revision, reply }) => {
+                    self.steps.push(Step::Range { range, reply, revision: *revision });
+                }
+                (TxnOp::Put(put), TxnOpReply::Put { revision, prev_kv }) => {
+                    let prev_kv = prev_kv.as_ref();
+                    self.steps.push(Step::Put { put, prev_kv, revision: *revision });
+                }
+                (
+                    TxnOp::DeleteRange(delete),
+                    TxnOpReply::DeleteRange { revision, deleted, prev_kvs },
+                ) => self.steps.push(Step::Delete {
+                    delete,
+                    deleted: *deleted,
+                    prev_kvs,
+                    revision: *revision,
+                }),
+                (TxnOp::Txn(nested), TxnOpReply::Txn(reply)) => self.txn(nested, reply),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The revision at which a comparison that held says the key was modified last: 0 for a key that
+/// does not exist.
+pub(super) fn compared_version(compare: &Compare) -> Option<i64> {
+    if compare.operator != Operator::Equal || !compare.range_end.is_empty() {
+        return None;
+    }
+    match compare.target {
+        Target::Mod(modified) => Some(modified),
+        Target::Create(0) | Target::Version(0) => Some(0),
+        _ => None,
+    }
+}
+
+/// Whether a range tells all about the keys that it speaks of: which exist, and which do not.
+pub(super) fn is_whole(range: &Range, reply: &RangeReply) -> bool {
+    let filters = [
+        range.min_mod_revision,
+        range.max_mod_revision,
+        range.min_create_revision,
+        range.max_create_revision,
+        range.revision,
+    ];
+    filters.iter().all(|filter| *filter == 0) && !range.count_only && !reply.more
+}
+
+/// A put that an operation asked for, in one of its branches.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Attempt<'a> {
+    pub put: &'a Put,
+    /// The branch: 0 for the first of the outermost transaction, 1 for its second, others nested.
+    pub branch: usize,
+    /// The comparisons on which the branch depends; of its own transaction only.
+    pub guards: &'a [Compare],
+}
+
+/// All puts of a request, in all branches.
+pub(super) fn attempts(call: &Call) -> Vec<Attempt<'_>> {
+    fn walk<'a>(txn: &'a Txn, branches: &mut usize, found: &mut Vec<Attempt<'a>>) {
+        for (ops, guards) in [(&txn.success, &txn.compare[..]), (&txn.failure, &[])] {
+            let branch = *branches;
+            *branches += 1;
+            for op in ops {
+                match op {
+                    TxnOp::Put(put) => found.push(Attempt { put, branch, guards }),
+                    TxnOp::Txn(nested) => walk(nested, branches, found),
+                    TxnOp::Range(_) | TxnOp::DeleteRange(_) => {}
+                }
+            }
+        }
+    }
+    let mut found = Vec::new();
+    match call {
+        Call::Put(put) => found.push(Attempt { put, branch: 0, guards: &[] }),
+        Call::Txn(txn) => walk(txn, &mut 0, &mut found),
+        _ => {}
+    }
+    found
+}
+
+/// The spans of keys that a request may delete.
+fn deletions(call: &Call) -> Vec<&DeleteRange> {
+    fn walk<'a>(ops: &'a [TxnOp], found: &mut Vec<&'a DeleteRange>) {
+        for op in ops {
+            match op {
+                TxnOp::DeleteRange(delete) => found.push(delete),
+                TxnOp::Txn(nested) => {
+                    walk(&nested.success, found);
+                    walk(&nested.failure, found);
+                }
+                TxnOp::Range(_) | TxnOp::Put(_) => {}
+            }
+        }
+    }
+    let mut found = Vec::new();
+    match call {
+        Call::DeleteRange(delete) => found.push(delete),
+        Call::Txn(txn) => {
+            walk(&txn.success, &mut found);
+            walk(&txn.failure, &mut found);
+        }
+        _ => {}
+    }
+    found
+}
+
+/// Whether the operation certainly had no effect.
+pub(super) fn is_void(operation: &Operation) -> bool {
+    matches!(fate(operation), Fate::Failed | Fate::Refused(_))
+}
+
+/// Keys that may vanish: somebody asked for their deletion, or put them with a lease.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Mortal<'a> {
+    deleted: Vec<(&'a Blob, &'a Blob)>,
+    leased: Vec<&'a Blob>,
+}
+
+impl<'a> Mortal<'a> {
+    /// Of a whole history.
+    pub fn of(history: &'a History) -> Mortal<'a> {
+        let mut mortal = Mortal::default();
+        for operation in history.operations.iter().filter(|operation| !is_void(operation)) {
+            let spans = deletions(&operation.call);
+            mortal.deleted.extend(spans.iter().map(|delete| (&delete.key, &delete.range_end)));
+            let puts = attempts(&operation.call);
+            let leased = puts.iter().filter(|attempt| attempt.put.lease != 0);
+            mortal.leased.extend(leased.map(|attempt| &attempt.put.key));
+        }
+        mortal.deleted.sort_unstable();
+        mortal.deleted.dedup();
+        mortal.leased.sort_unstable();
+        mortal.leased.dedup();
+        mortal
+    }
+
+    /// Whether the key may vanish.
+    pub fn holds(&self, key: &Blob) -> bool {
+        self.leased.binary_search(&key).is_ok()
+            || self.deleted.iter().any(|(first, end)| Span::new(first, end).holds(key))
+    }
+}
+
+/// Whether replies come from one cluster only; revisions of several have nothing in common.
+pub(super) fn is_one_cluster(history: &History) -> bool {
+    let mut cluster = None;
+    history.operations.iter().all(|operation| match &operation.outcome {
+        Some(Outcome::Ok(reply)) if reply.header.cluster_id != 0 => {
+            *cluster.get_or_insert(reply.header.cluster_id) == reply.header.cluster_id
+        }
+        _ => true,
+    })
+}
+
+/// Whether replies tell revisions and counters, as those of other tools do not.
+pub(super) fn is_recorded(history: &History) -> bool {
+    let is_told = |kv: &KeyValue| {
+        [kv.create_revision, kv.mod_revision, kv.version, kv.lease]
+            .iter()
+            .all(|number| *number != UNRECORDED)
+    };
+    history.operations.iter().all(|operation| match &operation.outcome {
+        Some(Outcome::Ok(reply)) => {
+            let steps = taken(&operation.call, reply).steps;
+            reply.header.revision != UNRECORDED
+                && steps
+                    .iter()
+                    .all(|step| step.revision() != UNRECORDED && step.kvs().0.iter().all(is_told))
+        }
+        _ => true,
+    })
+}
+
+/// The elements of a value that is a list: `[3 1 4]`.
+pub(super) fn list(value: &Blob) -> Option<Vec<&[u8]>> {
+    let inner = value.0.strip_prefix(b"[")?.strip_suffix(b"]")?;
+    Some(inner.split(|byte| *byte == b' ').filter(|element| !element.is_empty()).collect())
+}
+
+/// Keys that hold lists which only grow: every put of them is a list, on the condition that the key
+/// still is as it was read.
+pub(super) fn growing_lists(history: &History) -> BTreeSet<&Blob> {
+    let mut lists = BTreeSet::new();
+    let mut others = BTreeSet::new();
+    for operation in history.operations.iter().filter(|operation| !is_void(operation)) {
+        for Attempt { put, guards, .. } in attempts(&operation.call) {
+            let is_guarded = guards
+                .iter()
+                .any(|guard| guard.key == put.key && compared_version(guard).is_some());
+            let is_list = !put.ignore_value && list(&put.value).is_some();
+            if is_guarded && is_list { &mut lists } else { &mut others }.insert(&put.key);
+        }
+    }
+    lists.retain(|key| !others.contains(key));
+    lists
+}

@@ -8,9 +8,11 @@
 
 mod agreement;
 mod anomalies;
+mod contests;
 mod describe;
 mod fate;
 mod headers;
+mod informers;
 mod leases;
 mod linearizability;
 #[cfg(test)]
@@ -49,6 +51,9 @@ pub fn all(
         Checker::Anomalies => anomalies::check(history),
         Checker::SetFull => set_full::check(history),
         Checker::Headers => headers::check(history),
+        Checker::Locks => contests::check(history, contests::Kind::Lock),
+        Checker::Elections => contests::check(history, contests::Kind::Election),
+        Checker::Informers => informers::check(history, linear.timeline.as_ref()),
         Checker::Replicas => replicas::check(history, internals),
         Checker::Recovery => recovery::check(history, internals),
         Checker::Raft => raft::check(history, internals),

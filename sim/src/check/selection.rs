@@ -42,6 +42,12 @@ checkers! {
     SetFull "set-full";
     /// Headers and counters fit each other, and members never go back.
     Headers "headers";
+    /// Locks by etcd's recipe have one holder at each revision, and fences hold.
+    Locks "locks";
+    /// Elections by etcd's recipe have one leader at each revision, in order.
+    Elections "elections";
+    /// Caches built from lists and watches miss nothing, never go back, and converge.
+    Informers "informers";
     /// All members hold the same state at the same index, and it is the model's.
     Replicas "replicas";
     /// The cluster serves again once faults are over.

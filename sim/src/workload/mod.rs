@@ -10,6 +10,7 @@
 
 mod author;
 mod contest;
+mod kubernetes;
 mod lease;
 mod mixed;
 mod pool;
@@ -35,6 +36,7 @@ use crate::world::convert::is_read;
 pub const KINDS: &[Entry] = &[
     transactions::APPEND,
     contest::ELECTION,
+    kubernetes::ENTRY,
     lease::ENTRY,
     contest::LOCK,
     mixed::ENTRY,
@@ -90,6 +92,7 @@ pub fn build(kind: &str, settings: &Settings) -> Option<Box<dyn Workload>> {
     match kind {
         "append" => Some(Box::new(transactions::Transactions::append(settings))),
         "election" => Some(Box::new(contest::Contest::elections(settings))),
+        "kubernetes" => Some(Box::new(kubernetes::Kubernetes::new(settings))),
         "lease" => Some(Box::new(lease::Leasing::new(settings))),
         "lock" => Some(Box::new(contest::Contest::locks(settings))),
         "mixed" => Some(Box::new(mixed::Mixed::new(settings))),

@@ -77,10 +77,11 @@ pub(super) fn check(history: &History, timeline: Option<&Timeline>) -> CheckRepo
 }
 
 /// The newest revision that any operation had reported, by time.
-struct Acknowledged(Vec<(Time, i64)>);
+pub(super) struct Acknowledged(Vec<(Time, i64)>);
 
 impl Acknowledged {
-    fn of(history: &History) -> Acknowledged {
+    /// From every answer.
+    pub fn of(history: &History) -> Acknowledged {
         let revision = |operation: &Operation| match &operation.outcome {
             Some(Outcome::Ok(reply)) => Some((operation.completed, reply.header.revision)),
             _ => None,
@@ -96,7 +97,8 @@ impl Acknowledged {
         Acknowledged(reported)
     }
 
-    fn by(&self, at: Time) -> i64 {
+    /// The newest revision reported by then.
+    pub fn by(&self, at: Time) -> i64 {
         let before = self.0.partition_point(|&(reported, _)| reported <= at);
         before.checked_sub(1).map_or(1, |last| self.0[last].1)
     }
@@ -104,7 +106,7 @@ impl Acknowledged {
 
 /// The moment up to which writes must have been delivered on this watch, if any: it stayed open for
 /// the whole bound after the cluster was healed, on a member that owes it.
-fn owed_since(history: &History, operation: &Operation, watch: &Watch) -> Option<Time> {
+pub(super) fn owed_since(history: &History, operation: &Operation, watch: &Watch) -> Option<Time> {
     let healed = history.healed?;
     let within = Duration::from_millis(history.settings.recovery_within_ms).as_nanos() as u64;
     let until = operation.completed.min(history.ended);

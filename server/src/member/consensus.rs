@@ -32,6 +32,8 @@ use crate::storage::log::{
 /// etcd's compile-time constants (contract-cluster.md, section 4.1).
 const MAX_SIZE_PER_MESSAGE: u64 = 1024 * 1024;
 const MAX_INFLIGHT: usize = 512;
+/// As long as etcd lets changes of its database wait.
+const COMMIT_SYNC_AFTER: Duration = Duration::from_millis(100);
 
 /// A message that etcd's raft would die of, with etcd's words.
 #[derive(Debug, PartialEq, Eq)]
@@ -96,6 +98,8 @@ pub(super) struct Consensus {
     behind: VecDeque<Behind>,
     next_number: u64,
     tick_waits_for: Option<LogNumber>,
+    /// Since when a commit index lies in the log without a sync behind it.
+    commit_unsynced: Option<Monotonic>,
     /// What a leader with a stuck disk would have sent.
     stuck: Vec<(MemberId, RaftMessage)>,
     to_apply: VecDeque<Entry>,
@@ -157,6 +161,7 @@ impl Consensus {
             behind: VecDeque::new(),
             next_number,
             tick_waits_for: None,
+            commit_unsynced: None,
             stuck: Vec::new(),
             to_apply: VecDeque::new(),
             defect: config.defect(),
@@ -418,14 +423,40 @@ impl Consensus {
                 hard_state,
                 sync,
             };
-            let staged = LogNumber(self.next_number);
-            self.next_number += 1;
+            self.commit_unsynced = match self.commit_unsynced {
+                _ if sync => None,
+                since => since.or(Some(now)),
+            };
+            let staged = self.next_write();
             self.outstanding.push_back(Outstanding { number: staged, ready: number, since: now });
             out.push(Output::Log(Staged::new(staged, write, held)));
             if self.defect == Some(Defect::WalApplyBeforeFsync) {
                 self.node.on_persist_ready(number);
             }
         }
+        self.sync_commit(now, out);
+    }
+
+    /// Makes the commit index durable when no other write has for a while. It stands in for the
+    /// consistent index that etcd's database has on disk after a tenth of a second, by which
+    /// `--force-new-cluster` knows what was committed.
+    fn sync_commit(&mut self, now: Monotonic, out: &mut Outputs) {
+        let is_due = |since: Monotonic| now.since(since) >= COMMIT_SYNC_AFTER;
+        if !self.commit_unsynced.is_some_and(is_due) || !self.outstanding.is_empty() {
+            return;
+        }
+        self.commit_unsynced = None;
+        let state = self.node.store().hard_state();
+        let hard_state = HardState { term: state.term, vote: state.vote, commit: state.commit };
+        let write =
+            LogWrite::Save { entries: Vec::new(), hard_state: Some(hard_state), sync: true };
+        out.push(Output::Log(Staged::new(self.next_write(), write, Vec::new())));
+    }
+
+    fn next_write(&mut self) -> LogNumber {
+        let number = LogNumber(self.next_number);
+        self.next_number += 1;
+        number
     }
 
     /// A ready without a write of its own keeps its place behind the writes before it.

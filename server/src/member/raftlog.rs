@@ -21,6 +21,10 @@ impl RaftLog {
         RaftLog { hard_state, entries }
     }
 
+    pub(super) fn hard_state(&self) -> &HardState {
+        &self.hard_state
+    }
+
     pub(super) fn set_hard_state(&mut self, hard_state: HardState) {
         self.hard_state = hard_state;
     }

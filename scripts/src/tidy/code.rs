@@ -60,7 +60,7 @@ const BANS: &[Ban] = &[
     Ban {
         rule: "float",
         words: &["f32", "f64"],
-        within: &["sim/src/nemesis/"],
+        within: &["sim/src/run/nemesis/"],
         except: &[],
         instead: "rates are integers per 10,000: floats differ between machines",
     },

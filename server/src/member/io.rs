@@ -11,15 +11,17 @@ use super::id::{CallId, ClusterId, MemberId, RequestId, StreamId};
 use super::work::{Work, WorkDone};
 use crate::api::ApiError;
 use crate::proto::etcdserverpb as pb;
-use crate::storage::log::{LogDurable, Staged};
+use crate::proto::{v3electionpb, v3lockpb};
+use crate::storage::database::{DatabaseImage, DatabaseReceipt, DatabaseWrite, SnapshotTask};
+use crate::storage::log::{LogDurable, SnapshotMark, Staged};
 
 /// A raft message between two members. Inside a process it stays in raft-rs's form;
 /// `encode` and `decode` speak etcd's `raftpb`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RaftMessage(pub(crate) raft::eraftpb::Message);
 
-/// A unary client request. Auth requests are part of the shape and are refused until there is an
-/// auth store.
+/// A unary client request. Those of auth, locks and elections are part of the shape, and refused
+/// until the member has what they need.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum Request {
@@ -46,6 +48,12 @@ pub enum Request {
     Downgrade(pb::DowngradeRequest),
     /// Any request of the Auth service, as its marshalled `InternalRaftRequest`.
     Auth(Box<pb::InternalRaftRequest>),
+    Lock(v3lockpb::LockRequest),
+    Unlock(v3lockpb::UnlockRequest),
+    Campaign(v3electionpb::CampaignRequest),
+    Proclaim(v3electionpb::ProclaimRequest),
+    Leader(v3electionpb::LeaderRequest),
+    Resign(v3electionpb::ResignRequest),
 }
 
 /// The answer to the request of the same name.
@@ -73,6 +81,27 @@ pub enum Response {
     HashKv(pb::HashKvResponse),
     MoveLeader(pb::MoveLeaderResponse),
     Downgrade(pb::DowngradeResponse),
+    Auth(AuthResponse),
+    Lock(v3lockpb::LockResponse),
+    Unlock(v3lockpb::UnlockResponse),
+    Campaign(v3electionpb::CampaignResponse),
+    Proclaim(v3electionpb::ProclaimResponse),
+    Leader(v3electionpb::LeaderResponse),
+    Resign(v3electionpb::ResignResponse),
+}
+
+/// The answer to a request of the Auth service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum AuthResponse {
+    /// Of every request that answers with a header alone.
+    Done(pb::ResponseHeader),
+    Status(pb::AuthStatusResponse),
+    Authenticate(pb::AuthenticateResponse),
+    UserGet(pb::AuthUserGetResponse),
+    UserList(pb::AuthUserListResponse),
+    RoleGet(pb::AuthRoleGetResponse),
+    RoleList(pb::AuthRoleListResponse),
 }
 
 /// What the caller's metadata asked for, beside the request.
@@ -107,6 +136,7 @@ pub enum StreamMessage {
     KeepAlive(pb::LeaseKeepAliveRequest),
     Range(pb::RangeRequest),
     Snapshot(pb::SnapshotRequest),
+    Observe(v3electionpb::LeaderRequest),
 }
 
 /// A message to the client on an open stream.
@@ -117,6 +147,7 @@ pub enum StreamItem {
     KeepAlive(pb::LeaseKeepAliveResponse),
     Range(pb::RangeStreamResponse),
     Snapshot(pb::SnapshotResponse),
+    Observe(v3electionpb::LeaderResponse),
 }
 
 /// What one member asks another, or a joiner asks a cluster, beside raft messages: etcd's peer
@@ -142,6 +173,15 @@ pub enum PeerCall {
         /// At which revision.
         revision: i64,
     },
+}
+
+/// The SRV records of a service, for discovery by DNS.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SrvQuestion {
+    /// `etcd-server`, `etcd-server-ssl`, with a suffix if one is configured.
+    pub service: String,
+    /// Below which domain.
+    pub domain: String,
 }
 
 /// A member as `GET /members` tells it.
@@ -324,8 +364,28 @@ pub enum Input {
         /// The answer.
         result: Result<PeerAnswer, PeerCallError>,
     },
+    /// The end of an `Output::Resolve`.
+    Resolved {
+        /// As in the output.
+        id: CallId,
+        /// Hosts with their ports, by priority and weight; or the resolver's error.
+        result: Result<Vec<(String, u16)>, String>,
+    },
     /// A staged log write is durable.
     LogDurable(LogDurable),
+    /// Database writes are durable.
+    DatabaseDurable(DatabaseReceipt),
+    /// A snapshot of the log at this mark is saved or installed.
+    SnapshotDone(SnapshotMark),
+    /// A peer's snapshot has arrived whole, with the database that came with it.
+    SnapshotArrived {
+        /// The sender.
+        from: MemberId,
+        /// Raft's message, to be stepped once the image is at hand.
+        message: RaftMessage,
+        /// The database, parsed.
+        image: Box<DatabaseImage>,
+    },
     /// A piece of work that left as `Output::Work` is done.
     WorkDone(WorkDone),
     /// Nothing happened but time: `Member::next_deadline` has come.
@@ -477,6 +537,10 @@ pub enum Output {
     },
     /// A log write, and what may be sent only after it.
     Log(Staged),
+    /// A database write; `Input::DatabaseDurable` follows.
+    Database(DatabaseWrite),
+    /// A snapshot of the log to save or install; `Input::SnapshotDone` follows.
+    Snapshot(SnapshotTask),
     /// The transport's peers changed.
     Peers(PeerChange),
     /// The answer to `Input::PeerDial`.
@@ -494,6 +558,15 @@ pub enum Output {
         url: String,
         /// The question.
         call: PeerCall,
+        /// Give up after this long.
+        timeout: Duration,
+    },
+    /// Ask the resolver; `Input::Resolved` ends it.
+    Resolve {
+        /// Chosen by the member.
+        id: CallId,
+        /// The question.
+        question: SrvQuestion,
         /// Give up after this long.
         timeout: Duration,
     },

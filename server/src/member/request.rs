@@ -80,7 +80,14 @@ impl Running {
                 self.write(id, entry, now, out)?;
             }
             Request::Alarm(alarm) => self.alarm(id, alarm, now, out)?,
-            Request::Auth(_) | Request::Downgrade(_) => return Err(ApiError::NotCapable),
+            Request::Auth(_)
+            | Request::Downgrade(_)
+            | Request::Lock(_)
+            | Request::Unlock(_)
+            | Request::Campaign(_)
+            | Request::Proclaim(_)
+            | Request::Leader(_)
+            | Request::Resign(_) => return Err(ApiError::NotCapable),
             other => self.route_cluster(id, other, now, out)?,
         }
         Ok(())

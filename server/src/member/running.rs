@@ -342,6 +342,12 @@ impl Running {
             Input::PeerCall { id, call } => self.peer_call(id, call, now, out),
             Input::PeerCallDone { id, result } => self.peer_call_done(id, result, now, out),
             Input::LogDurable(durable) => self.consensus.durable(durable, now.monotonic, out),
+            // Nothing that they follow leaves a member that keeps its data in the log alone and
+            // refuses discovery.
+            Input::DatabaseDurable(_)
+            | Input::SnapshotDone(_)
+            | Input::SnapshotArrived { .. }
+            | Input::Resolved { .. } => {}
             Input::WorkDone(done) => self.work_done(done, out),
             Input::Deadline => {}
             Input::Shutdown => self.shutdown(now, out),

@@ -2,6 +2,7 @@
 //!
 //! Everything here is synchronous and does I/O only through `disk::Disk`.
 
+pub mod database;
 pub mod disk;
 pub mod log;
 pub mod memory;

@@ -62,6 +62,7 @@ impl Campaign<'_> {
         bar.enable_steady_tick(Duration::from_millis(200));
         let next = AtomicUsize::new(0);
         let (results, arrived) = mpsc::channel();
+        #[allow(clippy::disallowed_methods, reason = "each run stays on one thread")]
         std::thread::scope(|scope| {
             for _ in 0..self.threads {
                 let (results, next, work) = (results.clone(), &next, &work);

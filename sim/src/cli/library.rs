@@ -97,7 +97,8 @@ impl Library {
             return Ok(vec![load(wanted, &Text::File(path.to_owned()))?]);
         }
         let names = self.entries.iter().map(|(name, _)| name.as_str());
-        let meant = crate::language::nearest(wanted, names)
+        let groups = names.clone().filter_map(|name| name.split_once('/')).map(|(group, _)| group);
+        let meant = crate::language::nearest(wanted, names.chain(groups))
             .map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
         Err(Usage(format!("there is no scenario and no file `{wanted}`{meant}")))
     }

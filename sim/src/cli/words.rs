@@ -39,8 +39,11 @@ pub fn list(what: &str, is_json: bool) -> Result<u8, Usage> {
             }
         }
         other => {
-            let known = "scenarios, workloads, nemeses, options or checkers";
-            return Err(Usage(format!("expected one of {known}, found `{other}`")));
+            let known = ["scenarios", "workloads", "nemeses", "options", "checkers"];
+            let meant = crate::language::nearest(other, known)
+                .map_or_else(String::new, |word| format!("; did you mean `{word}`?"));
+            let known = known.join(", ");
+            return Err(Usage(format!("expected one of {known}, found `{other}`{meant}")));
         }
     }
     Ok(0)

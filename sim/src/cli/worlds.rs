@@ -42,6 +42,10 @@ impl Choice {
                 };
                 let program = PathBuf::from(path);
                 if !program.is_file() {
+                    if server.is_none() {
+                        let what = "--world process: name the program with --server etcd=PATH";
+                        return Err(Usage(format!("{what}; there is no {path}")));
+                    }
                     return Err(Usage(format!("--server: there is no program {path}")));
                 }
                 Ok(Choice::Process { server: name.to_owned(), program })

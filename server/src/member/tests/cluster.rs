@@ -228,6 +228,9 @@ impl Cluster {
                 let text = line.message.clone() + &fields.collect::<String>();
                 self.host_mut(place).lines.push(text);
             }
+            other @ (Output::Database(_) | Output::Snapshot(_) | Output::Resolve { .. }) => {
+                panic!("nobody asked for {other:?}")
+            }
             Output::Ready => self.host_mut(place).is_ready = true,
             Output::Stop(stop) => self.host_mut(place).stop = Some(stop),
         }

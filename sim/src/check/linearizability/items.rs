@@ -168,12 +168,15 @@ fn met(reply: &Reply) -> (i64, i64) {
         Body::DeleteRange { deleted, .. } => after - i64::from(*deleted > 0),
         Body::Txn(reply) => after - i64::from(has_changes(reply)),
         Body::LeaseRevoke => return (after - 1, after),
+        // It tells the newest revision when the reply is sent.
+        Body::Compact => return (i64::MIN, after),
         _ => after,
     };
     (before, before)
 }
 
-fn has_changes(reply: &TxnReply) -> bool {
+/// Whether a transaction has changed anything, by its reply.
+pub(super) fn has_changes(reply: &TxnReply) -> bool {
     reply.responses.iter().any(|response| match response {
         TxnOpReply::Range { .. } => false,
         TxnOpReply::Put { .. } => true,

@@ -159,7 +159,7 @@ fn timeline(history: &History, items: &Items<'_>, order: &[usize]) -> Timeline {
         if is_answered && item.met.0 == item.met.1 {
             certain = own;
         }
-        timeline.note(own);
+        timeline.note(own, item.invoked);
     }
     for item in &items.optional {
         if let Call::Compact { revision, .. } = item.call {

@@ -47,14 +47,15 @@ impl Timeline {
         Timeline { model, basis, born: vec![Time::ZERO], compactions: Vec::new(), compacted_to: -1 }
     }
 
-    /// The model has taken a step, not before `earliest`.
-    pub fn note(&mut self, earliest: Time) {
+    /// The model has taken a step: a revision that it made cannot have existed before `earliest`,
+    /// nor a compaction before it was asked for.
+    pub fn note(&mut self, earliest: Time, invoked: Time) {
         if self.model.revision() as usize > self.born.len() {
             self.born.push(earliest);
         }
         if self.model.compact_revision() > self.compacted_to {
             self.compacted_to = self.model.compact_revision();
-            self.compactions.push((self.compacted_to, earliest));
+            self.compactions.push((self.compacted_to, invoked));
         }
     }
 

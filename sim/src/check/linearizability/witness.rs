@@ -10,9 +10,10 @@
 use std::cmp::Reverse;
 
 use detsim_reports::record::{
-    Call, Command, Committed, History, Internals, OpId, Operation, Reply, Time,
+    Body, Call, Command, Committed, History, Internals, OpId, Operation, Reply, Time,
 };
 
+use super::items::has_changes;
 use super::timeline::{Basis, Timeline};
 use crate::check::agreement::{Disagreement, disagreement};
 use crate::check::describe;
@@ -277,7 +278,7 @@ impl<'a> Pass<'a> {
                 format!("entry {} ({}) is owed to no operation", entry.index, describe::call(call));
             self.violate("unowed-write", &[], text);
         }
-        self.timeline.note(self.earliest);
+        self.timeline.note(self.earliest, self.earliest);
     }
 
     fn outcome_fits(
@@ -324,6 +325,7 @@ impl<'a> Pass<'a> {
                 rule: "wrong-reply",
                 text: format!("it says {:?} instead of {:?}", refusal.text(), expected.text()),
             }),
+            (Fate::Failed, Ok(answer)) if is_without_effect(&answer.body) => None,
             (Fate::Refused(_) | Fate::Failed, Ok(_)) => Some(Disagreement {
                 rule: "failed-write-applied",
                 text: "the client was told that it failed, but it took effect".to_owned(),
@@ -513,11 +515,21 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// When an operation's effect must have happened by.
+/// Whether a write has changed nothing, by its reply.
+fn is_without_effect(body: &Body) -> bool {
+    match body {
+        Body::DeleteRange { deleted, .. } => *deleted == 0,
+        Body::Txn(reply) => !has_changes(reply),
+        _ => false,
+    }
+}
+
+/// When an operation's effect must have happened by. One that failed has none, so that its entry may
+/// come late: nobody would know.
 fn returned(operation: &Operation) -> Time {
     match fate(operation) {
-        Fate::Unknown => Time::NEVER,
-        Fate::Answered(_) | Fate::Refused(_) | Fate::Failed => operation.completed,
+        Fate::Unknown | Fate::Failed => Time::NEVER,
+        Fate::Answered(_) | Fate::Refused(_) => operation.completed,
     }
 }
 

@@ -67,6 +67,17 @@ fn where_a_refusal_took_effect_does_not_say_when_a_revision_began() {
 }
 
 #[test]
+fn a_compaction_is_there_once_it_is_asked_for_whatever_revision_its_reply_tells() {
+    let mut script = store();
+    let compact = script.invoke_at(1, 30, Call::Compact { revision: 3, physical: false });
+    let refused = script.invoke_at(2, 31, local("a", 2));
+    script.fail(refused, 32, "etcdserver: mvcc: required revision has been compacted");
+    script.put(33, 34, "a", "3", 4);
+    script.answer(compact, 40, 4, Body::Compact);
+    assert_eq!(rules(&script), Vec::<String>::new());
+}
+
+#[test]
 fn a_historic_local_read_is_of_the_revision_asked_for() {
     let mut script = store();
     let good = script.invoke_at(1, 30, local("a", 2));

@@ -219,7 +219,12 @@ impl Cursor {
                 Some(value) => value,
                 None => {
                     let wanted = parameter.kind.describe();
-                    return self.invalid(format!("`{name}=` takes {wanted}, found `{value}`"));
+                    let meant = match parameter.kind {
+                        Kind::Words(legal) => meant(value, legal),
+                        _ => String::new(),
+                    };
+                    let what = format!("`{name}=` takes {wanted}, found `{value}`{meant}");
+                    return self.invalid(what);
                 }
             },
             _ => Value::Switch,
@@ -238,4 +243,11 @@ impl Cursor {
         }
         Err(self.unexpected())
     }
+}
+
+/// What the first wrong word of a list was probably meant to be.
+fn meant(value: &str, legal: &[&str]) -> String {
+    let wrong = value.split(',').find(|word| !legal.contains(word)).unwrap_or_default();
+    nearest(wrong, legal.iter().copied())
+        .map_or_else(String::new, |word| format!("; did you mean `{word}`?"))
 }

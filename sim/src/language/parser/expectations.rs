@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::ast::{Expect, Target, Targets};
+use super::super::error::{Problem, nearest};
 use super::super::lexer::TokenKind;
 use super::super::value::{Kind, Parameter, Settings};
 use super::cursor::{Cursor, Parsed};
@@ -17,10 +18,31 @@ const LOG: Parameter =
 const BELOW: Parameter =
     Parameter { name: "below", kind: Kind::Count, default: "", meaning: "the first term too many" };
 
+/// What finds things beside checkers: expectations, `converge`, and processes that exit.
+const OTHER_FINDERS: [&str; 3] = ["expect", "converge", "process"];
+
 impl Scope {
+    /// A checker, a rule, or `checker/rule`. Rules are open, so that a word alone is refused only if
+    /// it looks like a checker that is written wrongly.
+    pub(super) fn finding(&self, cursor: &mut Cursor) -> Parsed<String> {
+        let column = cursor.column();
+        let named = cursor.free("a checker, a rule, or `checker/rule`")?;
+        let finders = || self.vocabulary.checkers.iter().copied().chain(OTHER_FINDERS);
+        let (first, is_checker) = match named.split_once('/') {
+            Some((checker, _)) => (checker, true),
+            None => (named.as_str(), false),
+        };
+        let suggestion = nearest(first, finders());
+        if finders().any(|finder| finder == first) || (!is_checker && suggestion.is_none()) {
+            return Ok(named);
+        }
+        let expected = vec!["a checker, a rule, or `checker/rule`".to_owned()];
+        Err((column, Problem::Unexpected { expected, found: first.to_owned(), suggestion }))
+    }
+
     pub(super) fn expect(&self, cursor: &mut Cursor) -> Parsed<Expect> {
         if cursor.takes("finding") {
-            return Ok(Expect::Finding(cursor.free("a checker, a rule, or `checker/rule`")?));
+            return Ok(Expect::Finding(self.finding(cursor)?));
         }
         if cursor.takes("same-data") {
             let (targets, within) = self.targets_within(cursor)?;

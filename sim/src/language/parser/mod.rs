@@ -214,7 +214,7 @@ impl Scope {
             "expect" => Ok(Statement::Expect(self.expect(cursor)?)),
             "allow" => {
                 cursor.must_take("finding")?;
-                Ok(Statement::Allow(cursor.free("a checker, a rule, or `checker/rule`")?))
+                Ok(Statement::Allow(self.finding(cursor)?))
             }
             word if actions::WORDS.contains(&word) => Ok(Statement::Do(self.action(word, cursor)?)),
             word => Ok(Statement::Operation(self.operation(word, cursor)?)),

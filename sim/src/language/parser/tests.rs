@@ -239,6 +239,20 @@ fn errors_name_the_place_what_was_expected_and_what_was_meant() {
         "test:2:9: expected a nemesis (partition), found `partitions`; did you mean `partition`?",
     );
     refused(
+        "nemesis partition shape=haves",
+        "test:2:19: `shape=` takes one or more of leader, halves, separated by commas, found `haves`; \
+         did you mean `halves`?",
+    );
+    refused(
+        "expect finding linearizablity",
+        "test:2:16: expected a checker, a rule, or `checker/rule`, found `linearizablity`; did you \
+         mean `linearizability`?",
+    );
+    refused(
+        "allow finding wtch/gap",
+        "test:2:15: expected a checker, a rule, or `checker/rule`, found `wtch`; did you mean `watch`?",
+    );
+    refused(
         "put k v via=n9",
         "test:2:9: `via=` takes a member (n1, n2, n3), leader, follower or any, found `n9`",
     );

@@ -61,7 +61,14 @@ pub fn reply(response: Response) -> Option<Reply> {
         Response::Alarm(_)
         | Response::Defragment(_)
         | Response::Hash(_)
-        | Response::Downgrade(_) => return None,
+        | Response::Downgrade(_)
+        | Response::Auth(_)
+        | Response::Lock(_)
+        | Response::Unlock(_)
+        | Response::Campaign(_)
+        | Response::Proclaim(_)
+        | Response::Leader(_)
+        | Response::Resign(_) => return None,
     };
     Some(Reply { header: self::header(header), body })
 }

@@ -177,6 +177,9 @@ impl LoopWorld {
                 self.send(place, to, message);
             }
             Output::Log(staged) => self.hosts[place].device.stage(staged),
+            Output::Database(_) | Output::Snapshot(_) | Output::Resolve { .. } => {
+                unreachable!("members keep their data in the log alone and refuse discovery")
+            }
             Output::Peers(change) => self.peers_changed(place, change),
             Output::DialAnswer { id, result } => self.dial_decided(place, id, result),
             Output::PeerCall { id, url, call, timeout } => {

@@ -1,6 +1,6 @@
 //! Histories by hand: one for each rule, good and bad.
 
-use detsim_reports::record::{Body, Call, Command, OpId};
+use detsim_reports::record::{Blob, Body, Call, Command, OpId, Range, Txn, TxnOp};
 
 use super::*;
 use crate::check::script::{Script, get, kv, put};
@@ -123,6 +123,24 @@ fn a_failed_write_must_not_take_effect() {
     let (searched, witnessed) = rules(&script);
     assert_eq!(searched.len(), 1);
     assert_eq!(witnessed, rule("failed-write-applied"));
+}
+
+#[test]
+fn a_failed_transaction_that_changes_nothing_may_be_applied_late() {
+    let mut script = Script::new();
+    let reading = Txn {
+        success: vec![TxnOp::Range(Range { key: Blob::text("a"), ..Range::default() })],
+        ..Txn::default()
+    };
+    let nested = Txn { success: vec![TxnOp::Txn(reading)], ..Txn::default() };
+    let read = script.invoke(10, Call::Txn(Box::new(nested)));
+    script.fail(read, 20, "context deadline exceeded");
+    let write = script.put(30, 40, "a", "1", 2);
+    script.log(35, write);
+    script.log(50, read);
+    let later = script.put(60, 70, "a", "2", 3);
+    script.log(65, later);
+    assert_eq!(rules(&script), (vec![], vec![]));
 }
 
 #[test]

@@ -36,6 +36,7 @@ impl Pool<'_> {
     ) {
         let seeds = Mutex::new(seeds);
         let (results, arrived) = mpsc::channel();
+        #[allow(clippy::disallowed_methods, reason = "each run stays on one thread")]
         std::thread::scope(|scope| {
             for _ in 0..self.threads {
                 let (results, seeds, work) = (results.clone(), &seeds, &work);

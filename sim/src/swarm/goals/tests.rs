@@ -156,7 +156,7 @@ fn a_transaction_takes_its_else_branch() {
         let body = Body::Txn(TxnReply { succeeded, responses: Vec::new() });
         Outcome::Ok(Reply { header: Header::default(), body })
     };
-    let txn = || Call::Txn(Box::new(Txn::default()));
+    let txn = || Call::Txn(Box::default());
     operation(&mut run, (1, 2), txn(), answered(true));
     assert!(!has(&run, "txn-else") && !has(&run, "txn-then"));
     operation(&mut run, (3, 4), txn(), answered(false));

@@ -437,19 +437,18 @@ impl Consensus {
         self.sync_commit(now, out);
     }
 
-    /// Makes the commit index durable when no other write has for a while. It stands in for the
-    /// consistent index that etcd's database has on disk after a tenth of a second, by which
-    /// `--force-new-cluster` knows what was committed.
+    /// Makes the commit index durable when no other write has. It stands in for the consistent index
+    /// that etcd's database has on disk by then: `--force-new-cluster` keeps what was committed.
     fn sync_commit(&mut self, now: Monotonic, out: &mut Outputs) {
-        let is_due = |since: Monotonic| now.since(since) >= COMMIT_SYNC_AFTER;
-        if !self.commit_unsynced.is_some_and(is_due) || !self.outstanding.is_empty() {
+        let is_due = self.commit_unsynced.is_some_and(|at| now.since(at) >= COMMIT_SYNC_AFTER);
+        if !is_due || !self.outstanding.is_empty() {
             return;
         }
         self.commit_unsynced = None;
         let state = self.node.store().hard_state();
         let hard_state = HardState { term: state.term, vote: state.vote, commit: state.commit };
-        let write =
-            LogWrite::Save { entries: Vec::new(), hard_state: Some(hard_state), sync: true };
+        let (entries, hard_state) = (Vec::new(), Some(hard_state));
+        let write = LogWrite::Save { entries, hard_state, sync: true };
         out.push(Output::Log(Staged::new(self.next_write(), write, Vec::new())));
     }
 

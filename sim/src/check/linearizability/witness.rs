@@ -524,8 +524,8 @@ fn is_without_effect(body: &Body) -> bool {
     }
 }
 
-/// When an operation's effect must have happened by. One that failed has none, so that its entry may
-/// come late: nobody would know.
+/// When an operation's effect must have happened by. One that failed has none, so that its entry
+/// may come late: nobody would know.
 fn returned(operation: &Operation) -> Time {
     match fate(operation) {
         Fate::Unknown | Fate::Failed => Time::NEVER,

@@ -22,8 +22,8 @@ const BELOW: Parameter =
 const OTHER_FINDERS: [&str; 3] = ["expect", "converge", "process"];
 
 impl Scope {
-    /// A checker, a rule, or `checker/rule`. Rules are open, so that a word alone is refused only if
-    /// it looks like a checker that is written wrongly.
+    /// A checker, a rule, or `checker/rule`. Rules are open, so that a word alone is refused only
+    /// if it looks like a checker that is written wrongly.
     pub(super) fn finding(&self, cursor: &mut Cursor) -> Parsed<String> {
         let column = cursor.column();
         let named = cursor.free("a checker, a rule, or `checker/rule`")?;

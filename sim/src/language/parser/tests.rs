@@ -206,6 +206,24 @@ fn settings_of_an_operation_may_stand_in_any_order() {
 }
 
 #[test]
+fn what_was_meant_is_told_of_words_in_lists_and_of_findings() {
+    refused(
+        "nemesis partition shape=haves",
+        "test:2:19: `shape=` takes one or more of leader, halves, separated by commas, found `haves`; \
+         did you mean `halves`?",
+    );
+    refused(
+        "expect finding linearizablity",
+        "test:2:16: expected a checker, a rule, or `checker/rule`, found `linearizablity`; did you \
+         mean `linearizability`?",
+    );
+    refused(
+        "allow finding wtch/gap",
+        "test:2:15: expected a checker, a rule, or `checker/rule`, found `wtch`; did you mean `watch`?",
+    );
+}
+
+#[test]
 fn errors_name_the_place_what_was_expected_and_what_was_meant() {
     refused(
         "kill laeder",
@@ -237,20 +255,6 @@ fn errors_name_the_place_what_was_expected_and_what_was_meant() {
     refused(
         "nemesis partitions",
         "test:2:9: expected a nemesis (partition), found `partitions`; did you mean `partition`?",
-    );
-    refused(
-        "nemesis partition shape=haves",
-        "test:2:19: `shape=` takes one or more of leader, halves, separated by commas, found `haves`; \
-         did you mean `halves`?",
-    );
-    refused(
-        "expect finding linearizablity",
-        "test:2:16: expected a checker, a rule, or `checker/rule`, found `linearizablity`; did you \
-         mean `linearizability`?",
-    );
-    refused(
-        "allow finding wtch/gap",
-        "test:2:15: expected a checker, a rule, or `checker/rule`, found `wtch`; did you mean `watch`?",
     );
     refused(
         "put k v via=n9",

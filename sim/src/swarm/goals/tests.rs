@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use detsim_reports::record::{
     Blob, ClientId, Committed, Header, History, Incident, Internals, MemberName, OpId, Put,
-    RaftState, Reply, Txn, Verdict, VoteSent,
+    RaftState, Reply, Verdict, VoteSent,
 };
 
 use super::*;

@@ -437,8 +437,8 @@ impl Consensus {
         self.sync_commit(now, out);
     }
 
-    /// Makes the commit index durable when no other write has. It stands in for the consistent index
-    /// that etcd's database has on disk by then: `--force-new-cluster` keeps what was committed.
+    /// Makes the commit index durable when no other write has. It stands in for the consistent
+    /// index that etcd has on disk by then: `--force-new-cluster` keeps what was committed.
     fn sync_commit(&mut self, now: Monotonic, out: &mut Outputs) {
         let is_due = self.commit_unsynced.is_some_and(|at| now.since(at) >= COMMIT_SYNC_AFTER);
         if !is_due || !self.outstanding.is_empty() {

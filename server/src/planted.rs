@@ -6,30 +6,74 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A defect of the catalogue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Defect {
-    /// B17: entries are applied, and clients answered, before the log write is durable.
-    WalApplyBeforeFsync,
-    /// B27: votes and acknowledgements leave before term, vote and entries are durable.
-    RaftSendBeforePersist,
-    /// B61: a member that believes itself leader answers linearizable reads from local state.
-    ReadLocal,
+macro_rules! defects {
+    ($($(#[$doc:meta])* $defect:ident $name:literal;)*) => {
+        /// A defect of the catalogue.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Defect { $($(#[$doc])* $defect,)* }
+
+        impl Defect {
+            /// All of them.
+            pub const ALL: &'static [Defect] = &[$(Defect::$defect,)*];
+
+            /// The switch's name in the catalogue.
+            pub const fn name(self) -> &'static str {
+                match self { $(Defect::$defect => $name,)* }
+            }
+        }
+    };
 }
 
-impl Defect {
-    /// All of them.
-    pub const ALL: [Defect; 3] =
-        [Defect::WalApplyBeforeFsync, Defect::RaftSendBeforePersist, Defect::ReadLocal];
-
-    /// The switch's name in the catalogue.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Defect::WalApplyBeforeFsync => "wal.apply_before_fsync",
-            Defect::RaftSendBeforePersist => "raft.send_before_persist",
-            Defect::ReadLocal => "read.local",
-        }
-    }
+defects! {
+    /// B13: members that answer nobody leave out a transaction's ranges, and with them the reason
+    /// for which it fails elsewhere.
+    ApplySkipRangeRemote "apply.skip_range_remote";
+    /// B17: entries are applied, and clients answered, before the log write is durable.
+    WalApplyBeforeFsync "wal.apply_before_fsync";
+    /// B16: messages for another member at this address are taken.
+    RaftAcceptForeignTo "raft.accept_foreign_to";
+    /// B27: votes and acknowledgements leave before term, vote and entries are durable.
+    RaftSendBeforePersist "raft.send_before_persist";
+    /// B80: a leader proposes a configuration change before its term has committed anything.
+    RaftCcBeforeTermCommit "raft.cc_before_term_commit";
+    /// B81: several configuration changes are under way at once.
+    RaftMultiPendingCc "raft.multi_pending_cc";
+    /// B92: an elected leader takes what it holds of older terms for committed.
+    RaftCommitOldTerm "raft.commit_old_term";
+    /// B74: a learner of which nothing is known counts as ready.
+    MemberPromoteUnstarted "member.promote_unstarted";
+    /// B28: a watcher that falls behind starts again where it was synced last.
+    WatchRestoreMinrev "watch.restore_minrev";
+    /// B31: a watcher of a future revision is told of everything once it counts as synced.
+    WatchFutureRev "watch.future_rev";
+    /// B32: progress that is asked for overtakes events.
+    WatchProgressBypass "watch.progress_bypass";
+    /// B33: a watcher that never had an event is never synced, so its stream never has progress.
+    WatchProgressStarve "watch.progress_starve";
+    /// B34: a watcher whose history was compacted while its stream was full goes on after the gap.
+    WatchCompactFullChan "watch.compact_full_chan";
+    /// B35: compaction at the revision of a delete removes the delete.
+    MvccCompactTombstoneEq "mvcc.compact_tombstone_eq";
+    /// B40: watchers of one revision share events, whatever each of them asked for.
+    WatchSharedEvents "watch.shared_events";
+    /// B49: a leader that was asleep revokes what expired meanwhile, through its successor.
+    LeaseStaleRevoke "lease.stale_revoke";
+    /// B51: a leader that was deposed goes on telling how long leases have left.
+    LeaseCkptAfterDemote "lease.ckpt_after_demote";
+    /// B54: renewals do not wait until what was committed before them is applied.
+    LeaseGrantRace "lease.grant_race";
+    /// B58: every question for a read index has the same id.
+    ReadReuseCtx "read.reuse_ctx";
+    /// B58: reads that wait when the leader changes are served as if the old one had confirmed.
+    ReadNoLeaderRecheck "read.no_leader_recheck";
+    /// B58: readers join a round whose question was asked before they came.
+    ReadJoinInflightBatch "read.join_inflight_batch";
+    /// B59: a leader answers reads before it has committed anything in its term.
+    ReadNoTermCommit "read.no_term_commit";
+    /// B60: a question for a read index that was lost is never repeated.
+    ReadNoResend "read.no_resend";
+    /// B61: a member that believes itself leader answers linearizable reads from local state.
+    ReadLocal "read.local";
 }
 
 impl fmt::Display for Defect {
@@ -42,7 +86,23 @@ impl FromStr for Defect {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Defect, String> {
-        let known = Defect::ALL.into_iter().find(|defect| defect.name() == name);
+        let known = Defect::ALL.iter().copied().find(|defect| defect.name() == name);
         known.ok_or_else(|| format!("no defect is called {name}"))
+    }
+}
+
+/// The defect that a component has, if any; none in a build without the `planted` feature.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Planted(Option<Defect>);
+
+impl Planted {
+    /// This one, in a build that can have one.
+    pub fn new(defect: Option<Defect>) -> Planted {
+        Planted(defect)
+    }
+
+    /// Whether it is this one.
+    pub fn is(self, defect: Defect) -> bool {
+        cfg!(feature = "planted") && self.0 == Some(defect)
     }
 }

@@ -9,7 +9,7 @@ pub mod value;
 use std::time::Duration;
 
 use self::flags::Settings;
-use crate::planted::Defect;
+use crate::planted::{Defect, Planted};
 
 /// Which etcd the member says it is, and behaves like where versions differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -129,8 +129,8 @@ pub struct Config {
 
 impl Config {
     /// The defect that is switched on, in a build that can have one.
-    pub fn defect(&self) -> Option<Defect> {
-        if cfg!(feature = "planted") { self.planted } else { None }
+    pub fn defect(&self) -> Planted {
+        Planted::new(self.planted)
     }
 }
 

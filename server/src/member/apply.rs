@@ -13,6 +13,7 @@ use super::running::{Running, Waiter};
 use super::time::Now;
 use super::version::Version;
 use crate::api::{ApiError, check};
+use crate::planted::Defect;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::{raftpb, v2pb};
 
@@ -69,7 +70,7 @@ impl Running {
     }
 
     fn apply_normal(&mut self, entry: &Entry, now: Now, out: &mut Outputs) {
-        let request = match pb::InternalRaftRequest::decode(entry.data.clone()) {
+        let mut request = match pb::InternalRaftRequest::decode(entry.data.clone()) {
             Ok(request) if request.v2.is_none() => request,
             _ => return self.apply_v2(entry, now, out),
         };
@@ -79,6 +80,13 @@ impl Running {
             return self.panic("applyEntryNormal, could not find a header".to_owned());
         }
         let waiter = self.proposals.take(id);
+        if self.config.defect().is(Defect::ApplySkipRangeRemote)
+            && waiter.is_none()
+            && let Some(txn) = &mut request.txn
+        {
+            txn.success.retain(is_effective);
+            txn.failure.retain(is_effective);
+        }
         let result = self.apply_request(request, now, out);
         if let Some(waiter) = waiter {
             self.finish(waiter, result, now, out);
@@ -310,6 +318,11 @@ impl Running {
             Err(error) => self.panic(format!("unmarshal should never fail ({error})")),
         }
     }
+}
+
+/// Whether an operation of a transaction can change anything.
+fn is_effective(op: &pb::RequestOp) -> bool {
+    !matches!(op.request, Some(pb::request_op::Request::RequestRange(_)))
 }
 
 #[derive(serde::Deserialize)]

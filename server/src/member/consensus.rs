@@ -6,6 +6,7 @@
 //! outstanding write is older than a heartbeat neither ticks nor sends (etcd's loop does both by
 //! blocking). raft-rs is used as published; its one source of entropy, the election timeout, is
 //! overwritten from the member's own stream after every reset.
+//! Long because all that touches raft-rs stands here.
 // Generated types have private fields, so they are filled in after their default.
 #![allow(clippy::field_reassign_with_default)]
 
@@ -23,7 +24,7 @@ use super::io::{Note, Output, Outputs, RaftMessage, Role};
 use super::raftlog::RaftLog;
 use super::time::Monotonic;
 use crate::config::{CompatVersion, Config};
-use crate::planted::Defect;
+use crate::planted::{Defect, Planted};
 use crate::proto::raftpb;
 use crate::storage::log::{
     EntryKind, HardState, LogDurable, LogEntry, LogNumber, LogWrite, Staged,
@@ -103,7 +104,9 @@ pub(super) struct Consensus {
     /// What a leader with a stuck disk would have sent.
     stuck: Vec<(MemberId, RaftMessage)>,
     to_apply: VecDeque<Entry>,
-    defect: Option<Defect>,
+    /// What a planted defect confirms without raft.
+    unguarded: Vec<ReadState>,
+    defect: Planted,
 }
 
 impl Consensus {
@@ -164,6 +167,7 @@ impl Consensus {
             commit_unsynced: None,
             stuck: Vec::new(),
             to_apply: VecDeque::new(),
+            unguarded: Vec::new(),
             defect: config.defect(),
         };
         consensus.draw_election_timeout();
@@ -309,13 +313,15 @@ impl Consensus {
         if raft.prs().get(raft.id).is_none() || raft.lead_transferee.is_some() {
             return Err(Dropped);
         }
+        let ignores_pending = self.defect.is(Defect::RaftMultiPendingCc)
+            || self.defect.is(Defect::RaftCcBeforeTermCommit) && !raft.commit_to_current_term();
         let mut index = raft.raft_log.last_index();
         for entry in message.entries.iter_mut() {
             index += 1;
             if !is_change(entry) {
                 continue;
             }
-            if raft.has_pending_conf() {
+            if raft.has_pending_conf() && !ignores_pending {
                 *entry = Entry::default();
             } else {
                 raft.pending_conf_index = index;
@@ -330,6 +336,13 @@ impl Consensus {
 
     /// Asks for a read index under `context`; without a leader nothing comes of it.
     pub(super) fn read_index(&mut self, context: u64) {
+        if self.defect.is(Defect::ReadNoTermCommit)
+            && self.is_leader()
+            && !self.node.raft.commit_to_current_term()
+        {
+            self.unguarded.push(ReadState { context, index: self.commit() });
+            return;
+        }
         self.node.read_index(context.to_be_bytes().to_vec());
     }
 
@@ -377,6 +390,10 @@ impl Consensus {
     /// Takes everything that raft has ready: stages writes, sends what may be sent, queues what is
     /// to be applied.
     pub(super) fn pump(&mut self, now: Monotonic, out: &mut Outputs, changes: &mut Changes) {
+        changes.read_states.append(&mut self.unguarded);
+        if self.defect.is(Defect::RaftCommitOldTerm) {
+            self.commit_old_term();
+        }
         while self.node.has_ready() {
             let mut ready = self.node.ready();
             changes.soft_state |= ready.ss().is_some();
@@ -396,7 +413,7 @@ impl Consensus {
                 send(immediate, out);
             }
             let mut held = addressed(ready.take_persisted_messages());
-            if self.defect == Some(Defect::RaftSendBeforePersist) {
+            if self.defect.is(Defect::RaftSendBeforePersist) {
                 send(std::mem::take(&mut held), out);
             }
             let hard_state = ready.hs().map(|state| HardState {
@@ -430,7 +447,7 @@ impl Consensus {
             let staged = self.next_write();
             self.outstanding.push_back(Outstanding { number: staged, ready: number, since: now });
             out.push(Output::Log(Staged::new(staged, write, held)));
-            if self.defect == Some(Defect::WalApplyBeforeFsync) {
+            if self.defect.is(Defect::WalApplyBeforeFsync) {
                 self.node.on_persist_ready(number);
             }
         }
@@ -456,6 +473,19 @@ impl Consensus {
         let number = LogNumber(self.next_number);
         self.next_number += 1;
         number
+    }
+
+    /// What a planted defect does with the entries that an elected leader holds of older terms: it
+    /// takes the votes for acknowledgements.
+    fn commit_old_term(&mut self) {
+        let raft = &mut self.node.raft;
+        if raft.state == StateRole::Leader && !raft.commit_to_current_term() {
+            let term = raft.term;
+            let log = &mut raft.raft_log;
+            let is_old = |index: &u64| log.term(*index).is_ok_and(|of| of < term);
+            let old = (log.committed..=log.last_index()).take_while(is_old).last();
+            log.commit_to(old.unwrap_or(0));
+        }
     }
 
     /// A ready without a write of its own keeps its place behind the writes before it.

@@ -17,6 +17,7 @@ use super::running::{Reader, Running};
 use super::time::{Monotonic, Now};
 use crate::api::ApiError;
 use crate::lease::{LeaseId, RenewError, SCAN_INTERVAL, SCAN_LIMIT};
+use crate::planted::Defect;
 use crate::proto::etcdserverpb as pb;
 use crate::storage::log::EntryKind;
 
@@ -74,6 +75,8 @@ pub(super) struct LeaseTasks {
     queues: BTreeMap<StreamId, VecDeque<LeaseId>>,
     next_scan: Monotonic,
     pub scan_is_confirming: bool,
+    /// What a planted defect revoked while nobody confirmed that this member leads.
+    stale: Vec<LeaseId>,
 }
 
 enum Answer {
@@ -202,7 +205,9 @@ impl Running {
             if self.doubtful_since.is_some() {
                 return Stage::Confirming;
             }
-            return Stage::Applying(self.consensus.commit(), now.monotonic.after(APPLY_WAIT));
+            let is_racing = self.config.defect().is(Defect::LeaseGrantRace);
+            let index = if is_racing { 0 } else { self.consensus.commit() };
+            return Stage::Applying(index, now.monotonic.after(APPLY_WAIT));
         }
         let pause = Stage::Pausing(now.monotonic.after(CALL_PAUSE));
         if matches!(task.asker, Asker::Peer(_)) {
@@ -402,7 +407,8 @@ impl Running {
         self.lease_progress(now, out);
         let is_due = self.lessor.next_expiry().is_some_and(|expiry| expiry <= now.monotonic);
         if is_due && now.monotonic >= self.leases.next_scan && !self.leases.scan_is_confirming {
-            if self.doubtful_since.is_some() {
+            let is_reckless = self.config.defect().is(Defect::LeaseStaleRevoke);
+            if self.doubtful_since.is_some() && !is_reckless {
                 self.leases.scan_is_confirming = true;
                 self.register_read(Reader::LeaseScan, now, out);
             } else {
@@ -425,19 +431,36 @@ impl Running {
         }
         let expired = self.lessor.expired(now.monotonic, SCAN_LIMIT);
         out.spend(expired.len() as u64);
+        let is_reckless = self.config.defect().is(Defect::LeaseStaleRevoke);
+        if is_reckless && self.doubtful_since.is_some() {
+            self.leases.stale.extend(&expired);
+        }
         for id in expired {
-            let entry = pb::InternalRaftRequest {
-                header: Some(self.internal_header()),
-                lease_revoke: Some(pb::LeaseRevokeRequest { id }),
-                ..pb::InternalRaftRequest::default()
-            };
-            // If it is refused now, the lease is due again after the request timeout.
-            let _ = self.consensus.propose(EntryKind::Normal, entry.encode_to_vec().into());
+            self.propose_revoke(id);
+        }
+    }
+
+    fn propose_revoke(&mut self, id: LeaseId) {
+        let entry = pb::InternalRaftRequest {
+            header: Some(self.internal_header()),
+            lease_revoke: Some(pb::LeaseRevokeRequest { id }),
+            ..pb::InternalRaftRequest::default()
+        };
+        // If it is refused now, the lease is due again after the request timeout.
+        let _ = self.consensus.propose(EntryKind::Normal, entry.encode_to_vec().into());
+    }
+
+    /// What a planted defect does when there is another leader: its revocations go there.
+    pub(super) fn revoke_stale(&mut self) {
+        for id in std::mem::take(&mut self.leases.stale) {
+            self.propose_revoke(id);
         }
     }
 
     fn propose_checkpoint(&mut self, checkpoints: &[(LeaseId, i64)]) {
-        if !self.consensus.is_leader() || checkpoints.is_empty() {
+        let is_deposed =
+            !self.consensus.is_leader() && !self.config.defect().is(Defect::LeaseCkptAfterDemote);
+        if is_deposed || checkpoints.is_empty() {
             return;
         }
         let checkpoints = checkpoints

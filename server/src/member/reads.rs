@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::io::{Level, LogLine, Output, Outputs};
 use super::time::Monotonic;
 use crate::api::ApiError;
+use crate::planted::{Defect, Planted};
 
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -20,6 +21,7 @@ pub(super) struct Reads<W> {
     request_timeout: Duration,
     waiting: Vec<W>,
     round: Option<Round<W>>,
+    defect: Planted,
 }
 
 #[derive(Debug)]
@@ -49,12 +51,18 @@ pub(super) enum ReadAction<W> {
 }
 
 impl<W> Reads<W> {
-    pub(super) fn new(request_timeout: Duration) -> Reads<W> {
-        Reads { request_timeout, waiting: Vec::new(), round: None }
+    pub(super) fn new(request_timeout: Duration, defect: Planted) -> Reads<W> {
+        Reads { request_timeout, waiting: Vec::new(), round: None, defect }
     }
 
     /// Adds a reader to the next round; starts it if none is under way.
     pub(super) fn register(&mut self, waiter: W, now: Monotonic) -> Option<ReadAction<W>> {
+        if self.defect.is(Defect::ReadJoinInflightBatch)
+            && let Some(round) = &mut self.round
+        {
+            round.batch.push(waiter);
+            return None;
+        }
         self.waiting.push(waiter);
         self.start(now)
     }
@@ -121,6 +129,13 @@ impl<W> Reads<W> {
 
     /// Another leader: what was asked of the old one may never be answered.
     pub(super) fn leader_changed(&mut self, now: Monotonic) -> Vec<ReadAction<W>> {
+        if self.defect.is(Defect::ReadNoLeaderRecheck)
+            && let Some(round) = self.round.take()
+        {
+            let mut actions = vec![ReadAction::Serve { batch: round.batch, started: now }];
+            actions.extend(self.start(now));
+            return actions;
+        }
         self.fail(ApiError::LeaderChanged, now)
     }
 
@@ -138,6 +153,9 @@ impl<W> Reads<W> {
     /// The leader committed for the first time in its term: ask again now.
     pub(super) fn first_commit_in_term(&mut self, now: Monotonic) -> Option<ReadAction<W>> {
         let round = self.round.as_mut().filter(|round| round.confirmed.is_none())?;
+        if self.defect.is(Defect::ReadNoResend) {
+            return None;
+        }
         round.retry_at = now.after(RETRY_INTERVAL);
         Some(ReadAction::Ask)
     }
@@ -157,6 +175,9 @@ impl<W> Reads<W> {
         }
         if now >= round.retry_at {
             round.retry_at = now.after(RETRY_INTERVAL);
+            if self.defect.is(Defect::ReadNoResend) {
+                return Vec::new();
+            }
             out.push(Output::LogLine(LogLine::new(
                 Level::Warn,
                 "waiting for ReadIndex response took too long, retrying",
@@ -208,7 +229,7 @@ mod tests {
 
     #[test]
     fn readers_that_come_during_a_round_are_served_by_the_next() {
-        let (mut reads, mut out) = (Reads::new(7 * SECOND), Outputs::new());
+        let (mut reads, mut out) = (Reads::new(7 * SECOND, Planted::default()), Outputs::new());
         assert_eq!(words(reads.register(1, at(0))), "ask");
         reads.asked(100);
         assert_eq!(words(reads.register(2, at(1))), "");
@@ -220,7 +241,7 @@ mod tests {
 
     #[test]
     fn an_answer_to_an_earlier_round_is_not_taken() {
-        let (mut reads, mut out) = (Reads::new(7 * SECOND), Outputs::new());
+        let (mut reads, mut out) = (Reads::new(7 * SECOND, Planted::default()), Outputs::new());
         let _ = reads.register(1, at(0));
         reads.asked(100);
         assert_eq!(words(reads.leader_changed(at(1))), "fail [1] etcdserver: leader changed");
@@ -231,7 +252,7 @@ mod tests {
 
     #[test]
     fn the_question_is_repeated_and_then_given_up() {
-        let (mut reads, mut out) = (Reads::new(SECOND), Outputs::new());
+        let (mut reads, mut out) = (Reads::new(SECOND, Planted::default()), Outputs::new());
         let _ = reads.register(1, at(0));
         reads.asked(100);
         assert_eq!(words(reads.deadline(at(499), &mut out)), "");

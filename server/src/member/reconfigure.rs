@@ -10,6 +10,7 @@ use super::running::{Running, Waiter};
 use super::time::Now;
 use crate::api::ApiError;
 use crate::config::url;
+use crate::planted::Defect;
 use crate::proto::{etcdserverpb as pb, raftpb};
 use crate::storage::log::EntryKind;
 
@@ -97,7 +98,10 @@ impl Running {
             return Err(ApiError::NotLearner);
         }
         let leader_match = self.consensus.matched(self.id()).unwrap_or_default();
-        let learner_match = self.consensus.matched(member).unwrap_or_default();
+        let mut learner_match = self.consensus.matched(member).unwrap_or_default();
+        if self.config.defect().is(Defect::MemberPromoteUnstarted) && learner_match == 0 {
+            learner_match = leader_match;
+        }
         if !learner_is_ready(learner_match, leader_match) {
             return Err(ApiError::LearnerNotReady);
         }

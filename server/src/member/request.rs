@@ -177,8 +177,7 @@ impl Running {
             Reader::Txn(_, txn) => check::is_serializable(txn),
             _ => false,
         };
-        let is_planted =
-            self.config.defect() == Some(Defect::ReadLocal) && self.consensus.is_leader();
+        let is_planted = self.config.defect().is(Defect::ReadLocal) && self.consensus.is_leader();
         if is_serializable || is_planted {
             self.serve_read(reader, now, out);
         } else {

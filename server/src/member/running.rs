@@ -30,6 +30,7 @@ use crate::config::Config;
 use crate::lease::{Lessor, LessorConfig};
 use crate::mvcc::Store;
 use crate::mvcc::watch::{WatchHub, WatchSettings};
+use crate::planted::Defect;
 use crate::proto::etcdserverpb as pb;
 use crate::storage::log::{EntryKind, HardState, LogEntry};
 
@@ -184,8 +185,7 @@ impl Running {
             retry: timeout,
             checkpoint: config.lease_checkpoint,
         });
-        let settings =
-            WatchSettings::new(config.watch_progress_notify_interval, config.max_request_bytes);
+        let settings = WatchSettings::of(&config);
         let hub = WatchHub::new(settings, entropy(2), Store::new().revision());
         let mut remotes = Vec::new();
         for member in start.remotes.iter().filter(|peer| peer.id != start.identity.member) {
@@ -195,14 +195,14 @@ impl Running {
             identity: start.identity,
             ids: RequestIds::new(start.identity.member, now.wall),
             consensus,
-            store: Store::new(),
+            store: Store::with_defect(config.defect()),
             lessor,
             membership: Membership::default(),
             membership_digest: Membership::default().digest(),
             alarms: Alarms::default(),
             hub,
             proposals: Proposals::new(timeout),
-            reads: Reads::new(timeout),
+            reads: Reads::new(timeout, config.defect()),
             work: BTreeMap::new(),
             next_work: 1,
             next_call: start.next_call.0,
@@ -322,7 +322,9 @@ impl Running {
             }
             Input::StreamClose(id) => self.stream_close(id),
             Input::Raft { from, message } => {
-                if self.membership.is_removed(from) || message.to() != self.id() {
+                let is_foreign = message.to() != self.id()
+                    && !self.config.defect().is(Defect::RaftAcceptForeignTo);
+                if self.membership.is_removed(from) || is_foreign {
                     return;
                 }
                 if let Err(Fatal(reason)) = self.consensus.step(message) {
@@ -464,7 +466,8 @@ impl Running {
     fn leadership(&mut self, now: Now, out: &mut Outputs) {
         let leader = self.consensus.leader();
         let is_leader = self.consensus.is_leader();
-        if self.was_leader && !is_leader {
+        let is_primary_still = self.config.defect().is(Defect::LeaseCkptAfterDemote);
+        if self.was_leader && !is_leader && !is_primary_still {
             self.lessor.demote();
         }
         self.was_leader = is_leader;
@@ -477,6 +480,9 @@ impl Running {
             Some(_) => {
                 self.leader_elected = Some(now.monotonic);
                 self.leaderless_since = None;
+                if self.config.defect().is(Defect::LeaseStaleRevoke) && !is_leader {
+                    self.revoke_stale();
+                }
                 let actions = self.reads.leader_changed(now.monotonic);
                 self.read_actions(actions, now, out);
             }
@@ -495,7 +501,10 @@ impl Running {
         for action in actions {
             match action {
                 ReadAction::Ask => {
-                    let context = self.ids.next_id();
+                    let context = match self.config.defect().is(Defect::ReadReuseCtx) {
+                        true => self.identity.member.0,
+                        false => self.ids.next_id(),
+                    };
                     self.reads.asked(context);
                     self.consensus.read_index(context);
                 }

@@ -11,6 +11,7 @@ use super::change::Change;
 use super::hash::{CompactionHash, KeyHasher};
 use super::revision::Revision;
 use super::state::State;
+use crate::planted::{Defect, Planted};
 
 /// A compaction that was applied and is not finished.
 #[derive(Debug)]
@@ -55,6 +56,7 @@ impl Compaction {
         &mut self,
         state: &mut State,
         budget: u64,
+        defect: Planted,
         removed: &mut dyn FnMut(&Change),
     ) -> (u64, bool) {
         let mut spent = 0;
@@ -71,7 +73,7 @@ impl Compaction {
                 }
                 Stage::Edge(position) => {
                     spent += 1;
-                    self.visit_edge(state, position)
+                    self.visit_edge(state, position, defect)
                 }
             };
             if is_done {
@@ -141,10 +143,14 @@ impl Compaction {
         false
     }
 
-    fn visit_edge(&mut self, state: &State, position: usize) -> bool {
+    fn visit_edge(&mut self, state: &mut State, position: usize, defect: Planted) -> bool {
         match state.log.get(position) {
             Some(change) if change.revision.main == self.revision => {
                 self.hasher.feed(change, || state.is_newest_at(change, self.revision));
+                if defect.is(Defect::MvccCompactTombstoneEq) && change.is_delete {
+                    remove_edge(state, position);
+                    return false;
+                }
                 self.stage = Stage::Edge(position + 1);
                 false
             }
@@ -155,5 +161,14 @@ impl Compaction {
     /// The hash, of a compaction that is done.
     pub(super) fn hash(&self) -> Option<CompactionHash> {
         self.is_whole.then(|| self.hasher.finish())
+    }
+}
+
+/// What a planted defect does to a delete of exactly the compacted revision.
+fn remove_edge(state: &mut State, position: usize) {
+    let change = state.log.remove(position);
+    let history = state.keys.get_mut(&change.kv.key).expect("a change stands under its key");
+    if !history.remove_oldest() {
+        state.keys.remove(&change.kv.key);
     }
 }

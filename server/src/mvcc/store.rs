@@ -16,6 +16,7 @@ use super::state::State;
 use super::txn;
 use super::view::View;
 use crate::api::ApiError;
+use crate::planted::Planted;
 use crate::proto::etcdserverpb as pb;
 
 /// All keys with their uncompacted history.
@@ -33,6 +34,7 @@ pub struct Store {
     /// The running sum as of the compacted revision.
     pub(super) trail_compacted: u64,
     units: Cell<u64>,
+    defect: Planted,
 }
 
 impl Default for Store {
@@ -53,7 +55,13 @@ impl Store {
             trail: 0,
             trail_compacted: 0,
             units: Cell::new(0),
+            defect: Planted::default(),
         }
+    }
+
+    /// An empty store that has a planted defect.
+    pub fn with_defect(defect: Planted) -> Store {
+        Store { defect, ..Store::new() }
     }
 
     /// The revision of the last request that changed something.
@@ -128,7 +136,9 @@ impl Store {
             if left == 0 {
                 return (spent, false);
             }
-            let (visited, is_done) = compaction.advance(&mut self.state, left, &mut removed);
+            let defect = self.defect;
+            let (visited, is_done) =
+                compaction.advance(&mut self.state, left, defect, &mut removed);
             spent += visited;
             if is_done {
                 let (revision, hash) = (compaction.revision(), compaction.hash());

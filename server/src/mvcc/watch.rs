@@ -20,9 +20,11 @@ use std::time::Duration;
 
 use super::{Change, Store};
 use crate::api::ApiError;
+use crate::config::Config;
 use crate::member::id::{ClusterId, MemberId, StreamId};
 use crate::member::io::{Output, Outputs};
 use crate::member::time::Monotonic;
+use crate::planted::{Defect, Planted};
 use crate::proto::etcdserverpb::watch_request::RequestUnion;
 use crate::proto::etcdserverpb::{ResponseHeader, WatchCreateRequest, WatchRequest, WatchResponse};
 
@@ -106,9 +108,18 @@ pub struct WatchSettings {
     pub retry_period: Duration,
     /// How soon a slice follows another that left work to do.
     pub slice_period: Duration,
+    /// A planted defect.
+    pub defect: Planted,
 }
 
 impl WatchSettings {
+    /// As a member is configured.
+    pub fn of(config: &Config) -> WatchSettings {
+        let interval = config.watch_progress_notify_interval;
+        let defect = config.defect();
+        WatchSettings { defect, ..WatchSettings::new(interval, config.max_request_bytes) }
+    }
+
     /// etcd's, with the two that are flags.
     pub fn new(progress_interval: Duration, max_request_bytes: usize) -> WatchSettings {
         WatchSettings {
@@ -119,6 +130,7 @@ impl WatchSettings {
             sync_period: Duration::from_millis(100),
             retry_period: Duration::from_millis(10),
             slice_period: Duration::from_millis(1),
+            defect: Planted::default(),
         }
     }
 }
@@ -389,6 +401,9 @@ impl WatchHub {
     fn settle(&mut self, slot: Slot, sync_at: Monotonic) {
         let watcher = self.watchers.get_mut(slot);
         if watcher.next > self.told {
+            if self.settings.defect.is(Defect::WatchFutureRev) {
+                watcher.next = self.told + 1;
+            }
             watcher.place = Place::Synced;
             self.synced.insert(&watcher.range, slot);
             return;

@@ -1,15 +1,18 @@
 //! Raft's invariants, as far as the recorded states, votes and applications show them. White box.
 //!
 //! Election safety, one vote per term across restarts, terms and commits that never go back within
-//! a process, one entry per index, entries applied in order, and leaders that hold every entry
-//! committed before their time. What happens between two recorded states is not seen.
+//! a process, one entry per index, entries applied in order, leaders that hold every entry
+//! committed before their time, and learners that hold something before they vote. What happens
+//! between two recorded states is not seen.
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use detsim_reports::record::{Applied, CheckReport, History, Internals, RaftRole, RaftState, Time};
+use detsim_reports::record::{
+    Applied, CheckReport, Command, History, Internals, RaftRole, RaftState, Time,
+};
 
 use super::Checker;
 use super::describe;
@@ -29,6 +32,7 @@ pub(super) fn check(history: &History, internals: Option<&Internals>) -> CheckRe
     raft.log(internals);
     raft.applied_in_order(&internals.applied);
     raft.completeness(internals);
+    raft.promotions(internals);
     let mut report = raft.report;
     report.checked(internals.raft.len(), "raft states");
     report.checked(internals.votes.len(), "votes that were sent");
@@ -221,6 +225,34 @@ impl Raft<'_> {
                     state.last_index
                 );
                 self.violate("leader-completeness", vec![state.member], state.at, text);
+            }
+        }
+    }
+
+    /// A learner becomes a voter only when it is in sync, so at the very least it holds an entry.
+    fn promotions(&mut self, internals: &Internals) {
+        let mut learners: BTreeSet<(u64, &str)> = BTreeSet::new();
+        for entry in &internals.committed {
+            let Command::ConfChange { what } = &entry.command else { continue };
+            if let Some(learner) = what.strip_prefix("add learner ") {
+                learners.insert((entry.cluster, learner));
+                continue;
+            }
+            let Some(voter) = what.strip_prefix("add ") else { continue };
+            if !learners.remove(&(entry.cluster, voter)) {
+                continue;
+            }
+            let held = internals.raft.iter().filter(|state| {
+                state.cluster == entry.cluster
+                    && state.at <= entry.at
+                    && format!("{:x}", state.identity) == voter
+            });
+            if held.map(|state| state.last_index).max().unwrap_or(0) == 0 {
+                let text = format!(
+                    "the learner {voter} is promoted at index {}, and had no entry until then",
+                    entry.index
+                );
+                self.violate("promoted-unready", Vec::new(), entry.at, text);
             }
         }
     }

@@ -1,6 +1,10 @@
 //! `detsim planted`: the tester is tested. Each planted defect must be found by its scenario within
-//! the budget; and with the trigger off, which is the scenario without its nemeses, the same build
-//! must stay silent, or what was found was not the defect.
+//! the seeds that its story claims, and by a checker that it names; and the same build must stay
+//! silent with the trigger off, and the same scenario without the defect, or what was found was not
+//! the defect.
+//!
+//! The trigger is off when the nemeses are left out, and every line with a comment that begins with
+//! `quiet:` is what that comment says instead.
 #![allow(clippy::disallowed_types, reason = "a budget is real time, outside of the runs")]
 
 use std::time::{Duration, Instant};
@@ -16,6 +20,12 @@ use crate::run::{HOLDS_DEFECTS, Options, VOCABULARY};
 
 /// Seeds that must be silent with the trigger off, however soon the defect was found.
 const QUIET_SEEDS: u64 = 5;
+
+/// What a story claims, in its sentences `Seen by: a, b.` and `Within: 20 seeds.`
+struct Claim {
+    checkers: Vec<String>,
+    seeds: u64,
+}
 
 /// How the search for one defect ended.
 struct Search {
@@ -46,13 +56,18 @@ pub fn test(wanted: &[String], budget: Duration) -> Result<u8, Usage> {
     let (mut found, mut silent) = (0, 0);
     for scenario in &scenarios {
         let defect = defect_of(scenario)?;
-        let search = search(scenario, budget);
+        let claim = claim_of(scenario)?;
+        let search = search(scenario, &claim, budget);
         found += usize::from(search.found.is_some());
         tell_search(scenario, &defect, &search);
-        let quiet = without_nemeses(scenario)?;
-        let heard = first_finding(&quiet, search.seeds.clamp(QUIET_SEEDS, 4 * QUIET_SEEDS));
-        silent += usize::from(heard.is_none());
-        tell_quiet(scenario, heard.as_ref());
+        let seeds = search.seeds.clamp(QUIET_SEEDS, 4 * QUIET_SEEDS);
+        let mut is_silent = true;
+        for (what, quiet) in [("trigger", untriggered(scenario)?), ("defect", sound(scenario)?)] {
+            let heard = first_finding(&quiet, seeds);
+            is_silent &= heard.is_none();
+            tell_quiet(scenario, what, heard.as_ref());
+        }
+        silent += usize::from(is_silent);
     }
     println!("found {found} of {}", scenarios.len());
     Ok(u8::from(found < scenarios.len() || silent < scenarios.len()))
@@ -64,24 +79,46 @@ fn defect_of(scenario: &Loaded) -> Result<String, Usage> {
     defect.ok_or_else(|| Usage(format!("{} plants no defect", scenario.name)))
 }
 
-fn search(scenario: &Loaded, budget: Duration) -> Search {
+fn claim_of(scenario: &Loaded) -> Result<Claim, Usage> {
+    let story = scenario.story.join(" ");
+    let said = |what: &str| {
+        let (_, rest) = story.split_once(what)?;
+        rest.split_once('.').map(|(said, _)| said.trim().to_owned())
+    };
+    let seeds = said("Within:").and_then(|said| said.strip_suffix(" seeds")?.parse().ok());
+    match (said("Seen by:"), seeds) {
+        (Some(checkers), Some(seeds)) => {
+            let checkers = checkers.split(", ").map(str::to_owned).collect();
+            Ok(Claim { checkers, seeds })
+        }
+        _ => Err(Usage(format!(
+            "the story of {} does not say `Seen by: CHECKERS.` and `Within: N seeds.`",
+            scenario.name
+        ))),
+    }
+}
+
+fn search(scenario: &Loaded, claim: &Claim, budget: Duration) -> Search {
     let began = Instant::now();
     let mut search = Search { found: None, seeds: 0, cpu: Duration::ZERO };
-    while search.found.is_none() && began.elapsed() < budget {
+    while search.found.is_none() && search.seeds < claim.seeds && began.elapsed() < budget {
         search.seeds += 1;
         let (record, _) =
             run_one(&Job { scenario, seed: search.seeds }, &Choice::Loop, Keep::Nothing);
         search.cpu += Duration::from_nanos(record.cpu_ns);
-        if is_found(&record) {
+        if is_found(&record, claim) {
             search.found = Some(record);
         }
     }
     search
 }
 
-/// What the members did wrong counts; what the harness did wrong, or could not decide, does not.
-fn is_found(record: &RunRecord) -> bool {
+/// What the members did wrong counts, if the right checker speaks first; what the harness did
+/// wrong, or could not decide, does not.
+fn is_found(record: &RunRecord, claim: &Claim) -> bool {
+    let first = record.findings.first();
     matches!(record.verdict, Verdict::Safety | Verdict::Liveness | Verdict::Crash)
+        && first.is_some_and(|finding| claim.checkers.contains(&finding.checker))
 }
 
 fn first_finding(scenario: &Loaded, seeds: u64) -> Option<RunRecord> {
@@ -91,11 +128,34 @@ fn first_finding(scenario: &Loaded, seeds: u64) -> Option<RunRecord> {
 }
 
 /// The same scenario with the same defect, but nothing that brings it out.
-fn without_nemeses(scenario: &Loaded) -> Result<Loaded, Usage> {
-    let text = scenario.script.to_string();
-    let kept: Vec<&str> = text.lines().filter(|line| !line.starts_with("nemesis ")).collect();
+fn untriggered(scenario: &Loaded) -> Result<Loaded, Usage> {
     let name = format!("{} without its trigger", scenario.name);
-    let script = parse(&name, &kept.join("\n"), VOCABULARY)
+    let quiet = |line: &str| match line.split_once(" # quiet:") {
+        Some((_, instead)) => instead.trim().to_owned(),
+        None if line.starts_with("nemesis ") => String::new(),
+        None => line.to_owned(),
+    };
+    changed(scenario, name, quiet)
+}
+
+/// The same scenario in a sound cluster.
+fn sound(scenario: &Loaded) -> Result<Loaded, Usage> {
+    let is_defect = |word: &&str| !word.starts_with("planted=");
+    let whole = |line: &str| match line.starts_with("option ") {
+        true => line.split(' ').filter(is_defect).collect::<Vec<_>>().join(" "),
+        false => line.to_owned(),
+    };
+    changed(scenario, format!("{} without its defect", scenario.name), whole)
+}
+
+fn changed(
+    scenario: &Loaded,
+    name: String,
+    change: impl Fn(&str) -> String,
+) -> Result<Loaded, Usage> {
+    let text = scenario.script.to_string();
+    let lines: Vec<String> = text.lines().map(change).filter(|line| line != "option").collect();
+    let script = parse(&name, &lines.join("\n"), VOCABULARY)
         .map_err(|errors| Usage(errors.iter().map(ToString::to_string).collect()))?;
     Ok(Loaded { name, script, story: scenario.story.clone() })
 }
@@ -110,12 +170,12 @@ fn tell_search(scenario: &Loaded, defect: &str, search: &Search) {
     }
 }
 
-fn tell_quiet(scenario: &Loaded, heard: Option<&RunRecord>) {
+fn tell_quiet(scenario: &Loaded, without: &str, heard: Option<&RunRecord>) {
+    let name = &scenario.name;
     match heard {
-        None => println!("{:32} silent without its trigger", scenario.name),
+        None => println!("{name:32} silent without its {without}"),
         Some(record) => println!(
-            "{:32} NOT SILENT without its trigger: {} {} with seed {}",
-            scenario.name,
+            "{name:32} NOT SILENT without its {without}: {} {} with seed {}",
             record.verdict.name(),
             record.signature,
             record.seed

@@ -113,6 +113,14 @@ pub fn run(setup: &Setup<'_>, world: &mut dyn World) -> RunRecord {
         Ok(_) => execute(setup.script, &mut runner),
     };
     let (stop, executed) = stop;
+    if matches!(stop, Some(Stop::Failed)) {
+        // What came before is judged all the same.
+        for (_, statement) in setup.script.statements().skip(executed) {
+            if let Statement::Check { checkers } = statement {
+                runner.select(checkers);
+            }
+        }
+    }
     let head =
         Head { scenario: setup.scenario, seed: setup.seed, world: world_name, options: &options };
     let waiting = std::mem::take(&mut runner.timed).into_iter();

@@ -168,7 +168,8 @@ impl<'w> Runner<'w> {
         Ok(())
     }
 
-    fn select(&mut self, checkers: &[String]) {
+    /// Has checkers judge the history at the end.
+    pub(super) fn select(&mut self, checkers: &[String]) {
         let selected = self.checkers.get_or_insert_default();
         match checkers {
             [] => selected.push("all".to_owned()),

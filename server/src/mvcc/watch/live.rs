@@ -1,6 +1,7 @@
 //! Telling synced watchers of revisions as they are applied: one response for each revision that
 //! touches them. A watcher whose stream has no room falls behind and reads the revision later.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::watcher::Slot;
@@ -8,6 +9,7 @@ use super::{History, WatchHub, revision_header};
 use crate::member::io::Outputs;
 use crate::member::time::Monotonic;
 use crate::mvcc::Change;
+use crate::planted::Defect;
 use crate::proto::etcdserverpb::WatchResponse;
 
 impl WatchHub {
@@ -58,6 +60,8 @@ impl WatchHub {
         touched.retain(|&(slot, at)| self.watchers.get(slot).wants(&changes[at]));
         // Stable: within one watcher, the order of the changes.
         touched.sort_by_key(|&(slot, _)| slot);
+        let mut shared = BTreeMap::new();
+        let is_sharing = self.settings.defect.is(Defect::WatchSharedEvents);
         for run in touched.chunk_by(|one, other| one.0 == other.0) {
             let watcher = self.watchers.get_mut(run[0].0);
             let stream = self.streams.get_mut(&watcher.stream).expect("a watcher's stream is open");
@@ -65,7 +69,14 @@ impl WatchHub {
                 self.fall_behind(run[0].0, revision, now);
                 continue;
             }
-            let events = run.iter().map(|&(_, at)| watcher.event(&changes[at], history)).collect();
+            let event = |&(_, at): &(Slot, usize)| match is_sharing {
+                true => {
+                    let event = shared.entry(at);
+                    event.or_insert_with(|| watcher.event(&changes[at], history)).clone()
+                }
+                false => watcher.event(&changes[at], history),
+            };
+            let events = run.iter().map(event).collect();
             let response = WatchResponse {
                 header: revision_header(revision),
                 watch_id: watcher.id,
@@ -83,7 +94,9 @@ impl WatchHub {
     /// A synced watcher cannot be told of a revision now.
     fn fall_behind(&mut self, slot: Slot, revision: i64, now: Monotonic) {
         self.unsettle(slot);
-        self.watchers.get_mut(slot).next = revision;
+        if !self.settings.defect.is(Defect::WatchRestoreMinrev) {
+            self.watchers.get_mut(slot).next = revision;
+        }
         self.settle(slot, now);
     }
 }

@@ -17,6 +17,7 @@ use crate::member::id::StreamId;
 use crate::member::io::Outputs;
 use crate::member::time::Monotonic;
 use crate::mvcc::Change;
+use crate::planted::Defect;
 use crate::proto::etcdserverpb::WatchResponse;
 use crate::proto::mvccpb::Event;
 
@@ -126,6 +127,9 @@ impl WatchHub {
         budget: u64,
         out: &mut Outputs,
     ) -> u64 {
+        if self.settings.defect.is(Defect::WatchCompactFullChan) {
+            self.skip_compacted(history.compact_revision());
+        }
         let mut spent = self.thaw(now, budget / 2);
         while spent < budget
             && let Some(slot) = self.waiting.below(history.compact_revision())
@@ -176,6 +180,17 @@ impl WatchHub {
             }
         }
         spent
+    }
+
+    /// What a planted defect does to parked watchers instead of telling them of a compaction.
+    fn skip_compacted(&mut self, compact_revision: i64) {
+        for id in &self.thawing {
+            let Some(stream) = self.streams.get(id) else { continue };
+            for &(_, slot) in &stream.parked {
+                let watcher = self.watchers.get_mut(slot);
+                watcher.next = watcher.next.max(compact_revision);
+            }
+        }
     }
 
     /// The history that a watcher needs is gone.
@@ -330,7 +345,8 @@ impl WatchHub {
         assert_ne!(watcher.place, Place::Synced, "only watchers behind read history");
         let next = reader.blocked.unwrap_or(up_to.saturating_add(1));
         assert!(watcher.next <= next, "a turn takes nobody back");
-        watcher.next = next;
+        let is_starved = self.settings.defect.is(Defect::WatchProgressStarve) && reader.last == 0;
+        watcher.next = if is_starved { next.min(self.told) } else { next };
         self.settle(reader.slot, now.after(self.settings.slice_period));
     }
 

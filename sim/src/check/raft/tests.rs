@@ -141,3 +141,27 @@ fn a_leader_holds_what_was_committed_before() {
         ["leader-completeness"]
     );
 }
+
+#[test]
+fn a_learner_that_is_promoted_holds_something() {
+    let change = |index: u64, what: &str| Committed {
+        at: Time(20),
+        cluster: 1,
+        index,
+        term: 2,
+        command: Command::ConfChange { what: what.to_owned() },
+        op: None,
+    };
+    let promoted = |run: &mut Internals, who: &str| {
+        run.committed.push(change(1, &format!("add learner {who}")));
+        run.committed.push(change(2, &format!("add {who}")));
+    };
+    assert_eq!(broken(|run| promoted(run, "b")), Vec::<String>::new());
+    assert_eq!(broken(|run| promoted(run, "c")), ["promoted-unready"]);
+    let empty = broken(|run| {
+        run.raft[1].last_index = 0;
+        promoted(run, "b");
+    });
+    assert_eq!(empty, ["promoted-unready"]);
+    assert_eq!(broken(|run| run.committed.push(change(1, "add c"))), Vec::<String>::new());
+}

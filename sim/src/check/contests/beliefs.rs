@@ -46,7 +46,9 @@ pub(super) fn count(history: &History, facts: &Facts<'_>) -> Seen {
         let Some(from) = owns.map(|vacancy| vacancy.operation.completed).min() else { continue };
         let own = by_client.get(&client).map_or(&[][..], Vec::as_slice);
         let to = own.iter().find(|op| op.invoked >= from && gives_up(op, &tenure.key));
-        let to = to.map_or(history.ended, |op| op.invoked);
+        // Whoever does not know how an operation ended is another client from then on.
+        let last = own.last().map_or(from, |op| op.completed.min(history.ended));
+        let to = to.map_or(last, |op| op.invoked);
         beliefs.push(Belief { tenure, client, from, to });
     }
     for belief in &beliefs {

@@ -58,6 +58,8 @@ pub(super) struct Facts<'a> {
     /// Revisions at which a contender's key was not there.
     absent: BTreeMap<Blob, Vec<Shown<'a>>>,
     places: BTreeMap<(Blob, i64), usize>,
+    /// The prefixes of contests.
+    contests: BTreeSet<Blob>,
     /// The prefix of each contender's key.
     prefixes: BTreeMap<Blob, Blob>,
     /// Each lease's contender keys.
@@ -106,9 +108,11 @@ impl<'a> Facts<'a> {
             found.push((put.key.clone(), prefix, put.lease));
         }
         for (key, prefix, lease) in found {
-            if elections.contains(&prefix) == (kind == Kind::Election)
-                && self.prefixes.insert(key.clone(), prefix).is_none()
-            {
+            if elections.contains(&prefix) != (kind == Kind::Election) {
+                continue;
+            }
+            self.contests.insert(prefix.clone());
+            if self.prefixes.insert(key.clone(), prefix).is_none() {
                 self.by_lease.entry(lease).or_default().push(key);
             }
         }
@@ -253,7 +257,7 @@ impl<'a> Facts<'a> {
             if kvs.is_empty() && range.max_create_revision == 0 {
                 self.absent(key, at, operation);
             }
-        } else if is_contest(&range.key, &range.range_end) {
+        } else if self.contests.contains(&range.key) && is_whole(&range.key, &range.range_end) {
             concerns = true;
             self.vacant(range, kvs, at, operation);
         }
@@ -377,7 +381,7 @@ fn shows_nothing(txn: &Txn, key: &Blob, reply: &Reply) -> bool {
 }
 
 /// Whether the span is exactly what begins with a contest's prefix.
-fn is_contest(key: &Blob, range_end: &Blob) -> bool {
+fn is_whole(key: &Blob, range_end: &Blob) -> bool {
     let Some(name) = key.0.strip_suffix(b"/") else { return false };
     range_end.0.len() == key.0.len()
         && range_end.0.starts_with(name)

@@ -13,7 +13,7 @@ use super::{anomalies, headers, set_full};
 use crate::seed::{Draw, Streams};
 use crate::workload::stage::play;
 
-const OPERATIONS: usize = 1_500;
+const OPERATIONS: usize = 1_000;
 const TROUBLE_PER_10K: u32 = 300;
 
 type Check = fn(&History) -> CheckReport;
@@ -54,10 +54,12 @@ fn shown(operation: &mut Operation) -> Option<&mut KeyValue> {
 fn check(kind: &str, checker: Check, rules: &[&str], spoil: impl Fn(&mut History, usize) -> bool) {
     let healthy = healthy(kind);
     let mut draw: ChaCha8Rng = Streams::new(1).stream(kind);
+    let mut places: Vec<usize> = (0..healthy.operations.len()).collect();
+    draw.shuffle(&mut places);
     let mut spoiled = 0;
-    for _ in 0..10_000 {
+    for place in places {
         let mut history = healthy.clone();
-        if !spoil(&mut history, draw.below(OPERATIONS as u64) as usize) {
+        if !spoil(&mut history, place) {
             continue;
         }
         let report = checker(&history);

@@ -2,6 +2,9 @@
 //! which real-time order passes, so that its edges stay few. Cycles are found by Tarjan's strongly
 //! connected components, and the shortest of a component by breadth-first search.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 
 use detsim_reports::record::{Blob, Time};
@@ -145,7 +148,7 @@ impl<'a> Graph<'a> {
             if let Some(cycle) = paths.shortest(start, start, longest) {
                 best = Some(cycle);
             }
-            if longest <= 2 || paths.steps > STEPS_MAX {
+            if longest <= 1 || paths.steps > STEPS_MAX {
                 break;
             }
         }
@@ -167,7 +170,7 @@ impl<'a> Graph<'a> {
                     cycle.extend(rest);
                     best = Some(cycle);
                 }
-                if longest <= 2 || paths.steps > STEPS_MAX {
+                if longest <= 1 || paths.steps > STEPS_MAX {
                     return best;
                 }
             }

@@ -260,6 +260,10 @@ impl Member {
         now: Now,
         out: &mut Outputs,
     ) {
+        if let Some(refusal) = bootstrap::refuse_snapshot(&self.config, &log.snapshot) {
+            out.push(Output::LogLine(refusal.line));
+            return self.stop(refusal.stop, out);
+        }
         let mut next_number = 1;
         if self.config.force_new_cluster {
             let forced = match bootstrap::force_new_cluster(log, identity, 0) {

@@ -75,7 +75,7 @@ impl Running {
     /// A peer says that this member was removed: it stops at once.
     fn removed_by_peers(&mut self, out: &mut Outputs) {
         self.removed_lines(out);
-        self.stopped = Some(self.removed_stop());
+        self.stop_removed(out);
     }
 
     pub(super) fn removed_lines(&self, out: &mut Outputs) {
@@ -83,13 +83,16 @@ impl Running {
         self.log(Level::Warn, "data-dir used by this member must be removed", out);
     }
 
-    /// How a removed member ends. Before it serves clients that is a failed start.
-    pub(super) fn removed_stop(&self) -> Stop {
+    /// Ends a removed member. Before it serves clients that is a failed start.
+    pub(super) fn stop_removed(&mut self, out: &mut Outputs) {
         if self.is_ready {
-            Stop { exit_code: 0, reason: REMOVED.to_owned() }
-        } else {
-            Stop { exit_code: 1, reason: "server is stopping".to_owned() }
+            self.stopped = Some(Stop { exit_code: 0, reason: REMOVED.to_owned() });
+            return;
         }
+        let reason = "server is stopping";
+        let line = LogLine::new(Level::Fatal, "listener failed").with("error", reason);
+        out.push(Output::LogLine(line));
+        self.stopped = Some(Stop { exit_code: 1, reason: reason.to_owned() });
     }
 
     pub(super) fn peer_active(&mut self, peer: MemberId, now: Now, out: &mut Outputs) {

@@ -378,7 +378,7 @@ impl Running {
             self.compact_slice(out);
         }
         if self.removed_at.is_some_and(|at| now.monotonic >= at.after(REMOVED_LINGER)) {
-            self.stopped = Some(self.removed_stop());
+            self.stop_removed(out);
         }
     }
 

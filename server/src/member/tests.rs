@@ -1,6 +1,7 @@
 //! Members as clients and operators see them, without a world around them.
 
 mod cluster;
+mod texts;
 
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 //! Everything here is synchronous and does I/O only through `disk::Disk`.
 
 pub mod database;
+pub mod directory;
 pub mod disk;
 pub mod log;
 pub mod memory;

@@ -1,5 +1,6 @@
 //! What the log of a member holds at its start: its identity, the first entries of a new cluster,
-//! and the entries by which `--force-new-cluster` leaves a member alone.
+//! and the entries by which `--force-new-cluster` leaves a member alone. A log that follows a
+//! snapshot is refused.
 //! Source: contract-cluster.md, sections 2.8, 4.3 and 6.2.
 
 use std::collections::BTreeSet;
@@ -7,12 +8,13 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use prost::Message;
 
+use crate::config::Config;
 use crate::member::id::{ClusterId, MemberId};
 use crate::member::io::{Level, LogLine, MemberInfo, Stop};
 use crate::member::membership::{Identity, MemberChange};
 use crate::proto::raftpb::{ConfChange, ConfChangeType};
 use crate::proto::v2pb::Metadata;
-use crate::storage::log::{EntryKind, HardState, LogEntry, LogImage};
+use crate::storage::log::{EntryKind, HardState, LogEntry, LogImage, SnapshotMark};
 
 /// The record at the head of a member's log.
 pub fn encode_metadata(member: MemberId, cluster: ClusterId) -> Bytes {
@@ -30,6 +32,35 @@ pub fn restart(metadata: &[u8]) -> Result<(MemberId, ClusterId), Stop> {
 
 fn unreadable(what: &str) -> Stop {
     Stop { exit_code: 2, reason: format!("unmarshal should never fail ({what} in the log)") }
+}
+
+/// Why a member does not start from its log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// etcd's last log line.
+    pub line: LogLine,
+    /// How the process ends.
+    pub stop: Stop,
+}
+
+/// Refuses a log that follows a snapshot: what the snapshot covers is in a database, which this
+/// server does not read yet. etcd ends in the same way when it does not find that database.
+/// Nothing in the directory is touched.
+pub fn refuse_snapshot(config: &Config, mark: &SnapshotMark) -> Option<Refusal> {
+    if mark.index == 0 {
+        return None;
+    }
+    let SnapshotMark { index, term, .. } = mark;
+    let file = format!("{}/member/snap/{term:016x}-{index:016x}.snap", config.data_dir);
+    let error = format!(
+        "snapshots are not supported yet: the log in {} continues {file} \
+         (index {index}, term {term})",
+        config.wal_dir()
+    );
+    let message = "failed to recover v3 backend from snapshot";
+    let line = LogLine::new(Level::Fatal, message).with("error", &*error);
+    let stop = Stop { exit_code: 2, reason: format!("{message}: {error}") };
+    Some(Refusal { line, stop })
 }
 
 /// The first entries of a new cluster: every member of it, added by everybody alike.

@@ -26,7 +26,8 @@ use std::time::Duration;
 
 pub use action::{Action, Decision, Event};
 pub use log::{
-    Forced, bootstrap_entries, bootstrap_state, encode_metadata, force_new_cluster, restart,
+    Forced, Refusal, bootstrap_entries, bootstrap_state, encode_metadata, force_new_cluster,
+    refuse_snapshot, restart,
 };
 
 use self::initial::{InitialCluster, InitialError, mismatch};

@@ -1,9 +1,12 @@
 //! Why a log directory cannot be read or written. Displays are the `error` field of etcd's log
-//! lines; where etcd would lose data without a word, the text is ours.
+//! lines since 3.6, `WalError::text` has it for any version; where etcd would lose data without a
+//! word, the text is ours.
 
 use std::io;
 
 use thiserror::Error;
+
+use crate::config::CompatVersion;
 
 /// A failure of the write-ahead log. `file` names where it was met.
 #[derive(Debug, Error)]
@@ -179,6 +182,20 @@ impl WalError {
         }
     }
 
+    /// The `error` field as a version has it: 3.5 says less of where it met an error.
+    pub fn text(&self, compat: CompatVersion) -> String {
+        match self {
+            WalError::Refused { cause, .. } => cause.text(compat),
+            WalError::Checksum { .. } if compat == CompatVersion::V3_5 => {
+                "walpb: crc mismatch".to_owned()
+            }
+            WalError::NoSegment { .. } if compat == CompatVersion::V3_5 => {
+                "wal: file not found".to_owned()
+            }
+            other => other.to_string(),
+        }
+    }
+
     /// The message of etcd's fatal log line for it.
     pub fn fatal_message(&self) -> &'static str {
         match self {
@@ -197,5 +214,23 @@ impl WalError {
 
     pub(super) fn refused(message: &'static str) -> impl FnOnce(WalError) -> WalError {
         move |cause| WalError::Refused { message, cause: Box::new(cause) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_3_5_says_less_of_where_it_met_an_error() {
+        let checksum = WalError::Checksum { file: "a.wal".to_owned(), position: 8 };
+        let refused = WalError::refused("discovery failed")(checksum);
+        assert_eq!(refused.text(CompatVersion::V3_5), "walpb: crc mismatch");
+        let full = "walpb: crc mismatch: in file 'a.wal' at position: 8";
+        assert_eq!(refused.text(CompatVersion::V3_6), full);
+        let missing = WalError::NoSegment { index: 7 };
+        assert_eq!(missing.text(CompatVersion::V3_5), "wal: file not found");
+        let full = "wal: file not found which matches the snapshot index '7'";
+        assert_eq!(missing.text(CompatVersion::V3_7), full);
     }
 }

@@ -28,6 +28,7 @@ pub use writer::LogWriter;
 
 use super::disk::{Disk, File, Path};
 use super::log::{HardState, LogNumber, LogReceipt, LogWrite, SnapshotMark};
+use crate::member::io::{Level, LogLine};
 use segment::{SegmentName, Tail, join, parent};
 
 /// How a log is laid out.
@@ -61,6 +62,8 @@ pub struct Wal {
     appended: LogNumber,
     needs_sync: bool,
     has_failed: bool,
+    /// What there is to say and nobody has taken.
+    lines: Vec<LogLine>,
 }
 
 impl Wal {
@@ -111,6 +114,7 @@ impl Wal {
             appended: LogNumber(0),
             needs_sync: false,
             has_failed: false,
+            lines: Vec::new(),
         })
     }
 
@@ -168,6 +172,11 @@ impl Wal {
             }
             Ok(removed)
         })
+    }
+
+    /// Takes the lines that were written since this was last asked.
+    pub fn take_lines(&mut self) -> Vec<LogLine> {
+        std::mem::take(&mut self.lines)
     }
 
     /// Runs an operation unless an earlier one failed.
@@ -262,6 +271,8 @@ impl Wal {
         let path = join(&self.dir, &name.to_string());
         self.disk.rename(&building, &path).map_err(WalError::io("rename", building))?;
         self.disk.sync_dir(&self.dir).map_err(WalError::io("fsync", &*self.dir))?;
+        let line = LogLine::new(Level::Info, "created a new WAL segment");
+        self.lines.push(line.with("path", &*path));
         tail.renamed(path);
         let ended = std::mem::replace(&mut self.tail, tail).into_file();
         self.held.push((std::mem::replace(&mut self.tail_name, name), ended));

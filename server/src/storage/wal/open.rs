@@ -121,6 +121,7 @@ impl Wal {
             appended: LogNumber(0),
             needs_sync: false,
             has_failed: false,
+            lines: Vec::new(),
         })
     }
 }

@@ -135,7 +135,18 @@ fn a_segment_is_cut_at_its_size_and_continues_the_chain() {
     let writes: Vec<LogWrite> = (1..=8)
         .map(|index| save(vec![entry(3, index, &[7; 3000])], Some((3, 1, index - 1))))
         .collect();
-    let disk = log(&writes);
+    let disk = MemoryDisk::new();
+    let mut wal = create(&disk, b"meta");
+    for (write, number) in writes.iter().zip(1..) {
+        wal.append(LogNumber(number), write).unwrap();
+        wal.commit().unwrap();
+    }
+    let second = format!("{DIR}/0000000000000001-0000000000000004.wal");
+    let line = LogLine::new(Level::Info, "created a new WAL segment").with("path", second);
+    let lines = wal.take_lines();
+    assert_eq!((lines.len(), &lines[0]), (2, &line));
+    assert_eq!(wal.take_lines(), []);
+    drop(wal);
     let names = disk.list(DIR).unwrap();
     assert_eq!(
         names,

@@ -4,6 +4,7 @@
 use std::rc::Rc;
 
 use super::{Wal, WalError, WalSettings, exists};
+use crate::member::io::LogLine;
 use crate::storage::disk::{Disk, Path};
 use crate::storage::log::{LogImage, LogNumber, LogReceipt, LogWrite};
 
@@ -78,6 +79,11 @@ impl LogWriter {
             Some(wal) if !self.has_failed => wal.close(),
             _ => self.commit(),
         }
+    }
+
+    /// Takes the log lines that writing gave rise to since this was last asked.
+    pub fn take_lines(&mut self) -> Vec<LogLine> {
+        self.wal.as_mut().map(Wal::take_lines).unwrap_or_default()
     }
 
     /// The log, once it is there.

@@ -7,6 +7,9 @@
 
 use std::rc::Rc;
 
+use detcd::config::Config;
+use detcd::member::io::{Level, LogLine, Stop};
+use detcd::storage::directory;
 use detcd::storage::log::{LogDurable, LogImage, Staged};
 use detcd::storage::wal::{LogWriter, WalError, WalSettings};
 use detsim_reports::record::MemberName;
@@ -16,13 +19,15 @@ use crate::disk::{DiskTimes, Fault, OperationTime, VirtualDisk};
 use crate::seed::Streams;
 use crate::world::DiskFault;
 
-/// A log that was read.
+/// A data directory that was read.
 #[derive(Debug)]
 pub struct Opened {
-    /// What it holds, if there is one.
+    /// What its log holds, if there is one.
     pub log: Option<LogImage>,
     /// What there is to say about it.
-    pub notes: Vec<String>,
+    pub lines: Vec<LogLine>,
+    /// Why no member starts on it.
+    pub refusal: Option<Stop>,
 }
 
 /// A disk with a log writer.
@@ -84,15 +89,23 @@ impl Device {
         self.past ^ self.disk.trace_hash()
     }
 
-    /// Reads the log in `dir`, if there is one. It is read at `done_at`.
-    pub fn open(&mut self, now: u64, dir: &str) -> Result<Opened, WalError> {
+    /// Reads the data directory of a member, with its log if there is one. It is read at
+    /// `done_at`.
+    pub fn open(&mut self, now: u64, config: &Config) -> Result<Opened, WalError> {
         self.disk.begin(now);
-        dir.clone_into(&mut self.dir);
+        self.dir = path(&config.wal_dir());
         let disk = Rc::new(self.disk.mount());
-        let (writer, log, notes) = LogWriter::open(disk, dir, self.settings)?;
+        let data_dir = &config.data_dir;
+        let found = directory::inspect(&*disk, &path(data_dir), data_dir, config.compat);
+        let (mut lines, refusal) = (found.lines, found.refusal);
+        if refusal.is_some() {
+            return Ok(Opened { log: None, lines, refusal });
+        }
+        let (writer, log, notes) = LogWriter::open(disk, &self.dir, self.settings)?;
+        lines.extend(notes.into_iter().map(|note| LogLine::new(Level::Warn, note)));
         self.writer = Some(writer);
         self.done_at = Some(self.disk.completion().max(now));
-        Ok(Opened { log, notes })
+        Ok(Opened { log, lines, refusal })
     }
 
     /// Takes a write.
@@ -110,8 +123,8 @@ impl Device {
         !self.staged.is_empty() && self.done_at.is_none() && !self.is_hung()
     }
 
-    /// Begins a batch of everything staged.
-    pub fn begin(&mut self, now: u64) -> Result<(), WalError> {
+    /// Begins a batch of everything staged. Returns what there is to say about it.
+    pub fn begin(&mut self, now: u64) -> Result<Vec<LogLine>, WalError> {
         assert!(self.can_begin());
         let writer = self.writer.as_mut().expect("a process opens its log before it writes");
         self.disk.begin(now);
@@ -119,9 +132,10 @@ impl Device {
             writer.append(staged.number(), staged.write())?;
         }
         let receipt = writer.commit()?;
+        let lines = writer.take_lines();
         self.running.extend(self.staged.drain(..).map(|staged| staged.release(receipt)));
         self.done_at = Some(self.disk.completion().max(now));
-        Ok(())
+        Ok(lines)
     }
 
     /// What the device did, if it is done with it. Nothing is done while it hangs.
@@ -175,6 +189,12 @@ impl Device {
         self.running.clear();
         self.done_at = None;
     }
+}
+
+/// A path of a setting, from the root of the disk.
+fn path(dir: &str) -> String {
+    let parts = dir.split('/').filter(|part| !matches!(*part, "" | "." | ".."));
+    parts.collect::<Vec<_>>().join("/")
 }
 
 /// A stream for the next disk of a host.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use detcd::config::Config;
+use detcd::config::{CompatVersion, Config};
 use detcd::member::RaftView;
 use detcd::member::id::{CallId, ClusterId, MemberId};
 use detcd::member::io::{LogLine, PeerHeader, RaftMessage};
@@ -145,6 +145,8 @@ pub struct Posted {
 pub struct Process {
     /// What runs in it.
     pub stage: Stage,
+    /// The version whose words it uses.
+    pub compat: CompatVersion,
     /// It serves clients.
     pub is_ready: bool,
     /// It was asked to stop.
@@ -182,6 +184,7 @@ impl Process {
     pub fn starting(config: Config) -> Process {
         let election = Duration::from_millis(config.election_timeout_ms);
         Process {
+            compat: config.compat,
             stage: Stage::Starting(Box::new(config)),
             is_ready: false,
             is_stopping: false,

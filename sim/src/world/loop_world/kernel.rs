@@ -215,7 +215,12 @@ impl LoopWorld {
             return;
         }
         match panic::guard(|| device.begin(leaves)) {
-            Ok(Ok(())) => self.disk_busy(place, at),
+            Ok(Ok(lines)) => {
+                for line in lines {
+                    self.hosts[place].log(self.now, line);
+                }
+                self.disk_busy(place, at);
+            }
             Ok(Err(error)) => self.disk_failed(place, &error),
             Err(panic) => self.panicked(place, panic),
         }

@@ -100,19 +100,22 @@ impl LoopWorld {
         }
         let config = std::mem::take(&mut **config);
         let (device, now) = (&mut host.device, self.now);
-        let opened = match panic::guard(|| device.open(now, &log_dir(&config))) {
+        let opened = match panic::guard(|| device.open(now, &config)) {
             Ok(Ok(opened)) => opened,
             Ok(Err(error)) => return self.disk_failed(place, &error),
             Err(panic) => return self.panicked(place, panic),
         };
         *stage = Stage::Booting(Box::new((config, opened.log)));
-        if opened.notes.iter().any(|note| note == REPAIRED) {
-            self.observer.repaired(self.now, place);
+        for line in opened.lines {
+            if line.message == REPAIRED {
+                self.observer.repaired(self.now, place);
+            }
+            host.log(self.now, line);
         }
-        for note in opened.notes {
-            host.log(self.now, LogLine::new(Level::Warn, note));
+        match opened.refusal {
+            Some(stop) => self.stopped(place, stop),
+            None => self.disk_busy(place, at),
         }
-        self.disk_busy(place, at);
     }
 
     /// Schedules the end of what a process's disk does now.
@@ -157,7 +160,9 @@ impl LoopWorld {
 
     /// The disk failed under the process, which dies of it as etcd does.
     pub(super) fn disk_failed(&mut self, place: usize, error: &WalError) {
-        let reason = error.to_string();
+        let process = self.hosts[place].process.as_ref();
+        let compat = process.map_or(Config::default().compat, |process| process.compat);
+        let reason = error.text(compat);
         let line = LogLine::new(Level::Fatal, error.fatal_message()).with("error", &reason);
         self.hosts[place].log(self.now, line);
         let exit = Exit { code: 1, reason };
@@ -268,15 +273,4 @@ impl LoopWorld {
         });
         early.map(|(op, shape)| Packet::Request(op, shape)).chain(waiting).collect()
     }
-}
-
-/// Where a member's log is, from the root of its disk.
-fn log_dir(config: &Config) -> String {
-    let dir = if config.wal_dir.is_empty() {
-        format!("{}/member/wal", config.data_dir)
-    } else {
-        config.wal_dir.clone()
-    };
-    let parts = dir.split('/').filter(|part| !matches!(*part, "" | "." | ".."));
-    parts.collect::<Vec<_>>().join("/")
 }

@@ -52,6 +52,18 @@ fn ask(world: &mut LoopWorld, op: u32, member: usize, call: &Call) -> Outcome {
     }
 }
 
+#[test]
+fn a_members_log_begins_with_what_its_data_directory_is() {
+    let mut world = cluster(1, 1);
+    assert!(world.log_contains(0, "Initialize and start etcd server"));
+    assert!(!world.log_contains(0, "already been initialized"));
+    world.kill(0).expect("it runs");
+    let launch = world.founder(0, 1);
+    world.start(0, &launch).expect("it does not run");
+    run(&mut world, 3_000);
+    assert!(world.log_contains(0, "server has already been initialized"));
+}
+
 fn leader(world: &mut LoopWorld) -> usize {
     world.status(0).leader.expect("there is a leader")
 }

@@ -117,7 +117,12 @@ pub fn is_serializable(request: &pb::TxnRequest) -> bool {
 
 /// What a put counts against the quota, in bytes.
 pub fn put_cost(request: &pb::PutRequest) -> u64 {
-    PUT_OVERHEAD + request.key.len() as u64 + request.value.len() as u64
+    version_cost(&request.key, &request.value)
+}
+
+/// The same of a version of a key.
+pub fn version_cost(key: &[u8], value: &[u8]) -> u64 {
+    PUT_OVERHEAD + key.len() as u64 + value.len() as u64
 }
 
 /// What a transaction counts against the quota, in bytes: its dearer branch. Nothing, if it puts

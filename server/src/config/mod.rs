@@ -99,6 +99,8 @@ pub struct Config {
     pub snapshot_count: u64,
     pub snapshot_catchup_entries: u64,
     pub watch_progress_notify_interval: Duration,
+    /// Whether, since 3.7, a known lease is renewed without waiting for entries to be applied.
+    pub fast_lease_keep_alive: bool,
     pub lease_checkpoint: bool,
     pub lease_checkpoint_persist: bool,
     pub auto_compaction: AutoCompaction,
@@ -164,6 +166,7 @@ impl Default for Config {
             snapshot_count: 10_000,
             snapshot_catchup_entries: 5_000,
             watch_progress_notify_interval: Duration::from_secs(600),
+            fast_lease_keep_alive: true,
             lease_checkpoint: false,
             lease_checkpoint_persist: false,
             auto_compaction: AutoCompaction::Off,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use prost::Message as _;
 use raft::eraftpb::{Entry, EntryType};
 
-use super::io::{Note, Output, Outputs, Response, Stop};
+use super::io::{Level, Note, Output, Outputs, Response, Stop};
 use super::running::{Running, Waiter};
 use super::time::Now;
 use super::version::Version;
@@ -17,7 +17,7 @@ use crate::planted::Defect;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::{raftpb, v2pb};
 
-type Applied = Result<Response, ApiError>;
+pub(super) type Applied = Result<Response, ApiError>;
 
 impl Running {
     /// Applies one entry.
@@ -61,6 +61,10 @@ impl Running {
     /// The first entry of a term carries nothing; it says that the leader's log is committed.
     fn apply_new_term(&mut self, now: Now, out: &mut Outputs) {
         let action = self.reads.first_commit_in_term(now.monotonic);
+        if action.is_some() {
+            let text = "first commit in current term: resending ReadIndex request";
+            self.log(Level::Info, text, out);
+        }
         self.read_actions(action, now, out);
         if self.consensus.is_leader() {
             let extend = Duration::from_millis(self.config.election_timeout_ms);
@@ -88,7 +92,9 @@ impl Running {
             txn.failure.retain(is_effective);
         }
         let result = self.apply_request(request, now, out);
-        if let Some(waiter) = waiter {
+        if self.has_just_exceeded(&result, entry.index) {
+            self.quota_exceeded(waiter, now, out);
+        } else if let Some(waiter) = waiter {
             self.finish(waiter, result, now, out);
         }
     }
@@ -124,6 +130,7 @@ impl Running {
             }
             Waiter::PeerPromote(call) => self.promoted(call, result.err(), out),
             Waiter::Publish => self.published(now, out),
+            Waiter::NoSpace(client) => self.no_space(client, out),
         }
     }
 
@@ -152,11 +159,13 @@ impl Running {
             return Ok(Response::Downgrade(pb::DowngradeResponse::default()));
         }
         if let Some(alarm) = request.alarm {
-            let alarms = self.alarms.apply(&alarm);
-            let header = Some(self.header(self.store.revision()));
-            return Ok(Response::Alarm(pb::AlarmResponse { header, alarms }));
+            return Ok(Response::Alarm(self.apply_alarm(&alarm, out)));
         }
-        self.apply_store(request, now, out)
+        self.alarms_allow(&request)?;
+        let has_space = self.has_space(super::quota::entry_cost(&request));
+        let result = self.apply_store(request, now, out);
+        // The effect stays: members have quotas and sizes of their own.
+        if has_space { result } else { result.and(Err(ApiError::NoSpace)) }
     }
 
     fn apply_store(
@@ -165,7 +174,6 @@ impl Running {
         now: Now,
         out: &mut Outputs,
     ) -> Applied {
-        self.alarms_allow(&request)?;
         let mut response = if let Some(put) = request.put {
             self.store.put(&put, &mut self.lessor).map(Response::Put)
         } else if let Some(delete) = request.delete_range {

@@ -20,10 +20,10 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::RngCore;
 
 use super::id::MemberId;
-use super::io::{Note, Output, Outputs, RaftMessage, Role};
+use super::io::{Level, LogLine, Note, Output, Outputs, RaftMessage, Role};
 use super::raftlog::RaftLog;
 use super::time::Monotonic;
-use crate::config::{CompatVersion, Config};
+use crate::config::{CompatVersion, Config, quote};
 use crate::planted::{Defect, Planted};
 use crate::proto::raftpb;
 use crate::storage::log::{
@@ -35,6 +35,9 @@ const MAX_SIZE_PER_MESSAGE: u64 = 1024 * 1024;
 const MAX_INFLIGHT: usize = 512;
 /// As long as etcd lets changes of its database wait.
 const COMMIT_SYNC_AFTER: Duration = Duration::from_millis(100);
+
+/// A sync that takes longer is told of.
+const SYNC_WARNING: Duration = Duration::from_secs(1);
 
 /// A message that etcd's raft would die of, with etcd's words.
 #[derive(Debug, PartialEq, Eq)]
@@ -101,6 +104,8 @@ pub(super) struct Consensus {
     tick_waits_for: Option<LogNumber>,
     /// Since when a commit index lies in the log without a sync behind it.
     commit_unsynced: Option<Monotonic>,
+    /// When a write was last found durable: those that waited were begun then.
+    synced_at: Monotonic,
     /// What a leader with a stuck disk would have sent.
     stuck: Vec<(MemberId, RaftMessage)>,
     to_apply: VecDeque<Entry>,
@@ -165,6 +170,7 @@ impl Consensus {
             next_number,
             tick_waits_for: None,
             commit_unsynced: None,
+            synced_at: now,
             stuck: Vec::new(),
             to_apply: VecDeque::new(),
             unguarded: Vec::new(),
@@ -364,6 +370,7 @@ impl Consensus {
     /// A staged write is durable.
     pub(super) fn durable(&mut self, durable: LogDurable, now: Monotonic, out: &mut Outputs) {
         let number = durable.number();
+        self.note_sync(now, out);
         let mut ready = None;
         while self.outstanding.front().is_some_and(|write| write.number <= number) {
             ready = self.outstanding.pop_front().map(|write| write.ready);
@@ -385,6 +392,22 @@ impl Consensus {
             self.tick_waits_for = None;
             self.tick(now);
         }
+    }
+
+    /// Tells of a write that took long. One that came while another was under way began after it.
+    fn note_sync(&mut self, now: Monotonic, out: &mut Outputs) {
+        if let Some(oldest) = self.outstanding.front() {
+            let took = now.since(oldest.since.max(self.synced_at));
+            if took > SYNC_WARNING {
+                let nanos = |span: Duration| quote::duration(span.as_nanos() as i64);
+                out.push(Output::LogLine(
+                    LogLine::new(Level::Warn, "slow fdatasync")
+                        .with("took", nanos(took))
+                        .with("expected-duration", nanos(SYNC_WARNING)),
+                ));
+            }
+        }
+        self.synced_at = now;
     }
 
     /// Takes everything that raft has ready: stages writes, sends what may be sent, queues what is

@@ -16,6 +16,7 @@ use super::peers::refuse;
 use super::running::{Reader, Running};
 use super::time::{Monotonic, Now};
 use crate::api::ApiError;
+use crate::config::CompatVersion;
 use crate::lease::{LeaseId, RenewError, SCAN_INTERVAL, SCAN_LIMIT};
 use crate::planted::Defect;
 use crate::proto::etcdserverpb as pb;
@@ -64,6 +65,10 @@ struct Task {
     lease: LeaseId,
     until: Monotonic,
     stage: Stage,
+    /// As it was when the task began: never of a revision newer than the renewal.
+    header: pb::ResponseHeader,
+    /// This member led when it took the task up.
+    led: bool,
 }
 
 /// Tasks under way, and the requests of keep-alive streams behind them.
@@ -155,7 +160,8 @@ impl Running {
         let until = now.monotonic.after(self.request_timeout());
         let id = self.leases.next;
         self.leases.next += 1;
-        let task = Task { asker, question, lease, until, stage: Stage::Start };
+        let header = self.header(self.store.revision());
+        let task = Task { asker, question, lease, until, stage: Stage::Start, header, led: false };
         self.leases.tasks.insert(id, task);
         self.lease_advance(id, now, out);
     }
@@ -169,6 +175,10 @@ impl Running {
                 _ => ApiError::Timeout,
             };
             return self.lease_finish(id, Answer::Failed(error), now, out);
+        }
+        let asks_client = matches!(task.asker, Asker::Client(_));
+        if task.led && asks_client && !self.consensus.is_leader() {
+            return self.lease_finish(id, Answer::Failed(ApiError::LeaderChanged), now, out);
         }
         let stage = match task.stage {
             Stage::Start => self.lease_start(&task, now, out),
@@ -191,6 +201,7 @@ impl Running {
         }
         if let Some(task) = self.leases.tasks.get_mut(&id) {
             task.stage = stage;
+            task.led |= matches!(stage, Stage::Confirming | Stage::Applying(..));
         }
         match stage {
             Stage::Confirming => self.register_read(Reader::LeaseTask(id), now, out),
@@ -204,6 +215,9 @@ impl Running {
         if self.consensus.is_leader() {
             if self.doubtful_since.is_some() {
                 return Stage::Confirming;
+            }
+            if task.question == Question::Renew && self.renews_at_once(task.lease) {
+                return Stage::Applying(0, now.monotonic);
             }
             let is_racing = self.config.defect().is(Defect::LeaseGrantRace);
             let index = if is_racing { 0 } else { self.consensus.commit() };
@@ -230,6 +244,12 @@ impl Running {
         Stage::Calling(self.call(url, call, out))
     }
 
+    /// Whether a lease that is known is renewed without waiting for what is committed.
+    fn renews_at_once(&self, lease: LeaseId) -> bool {
+        let is_on = self.config.fast_lease_keep_alive;
+        is_on && self.config.compat >= CompatVersion::V3_7 && self.lessor.exists(lease)
+    }
+
     /// The leader answers from its own lessor.
     fn lease_answer_here(&mut self, id: u64, task: &Task, now: Now, out: &mut Outputs) {
         match task.question {
@@ -246,9 +266,12 @@ impl Running {
                 Err(RenewError::Expired) => self.set_stage(id, Stage::Expiring),
                 Err(RenewError::NotPrimary) => self.lease_not_primary(id, task, now, out),
             },
-            Question::TimeToLive { .. } if !self.lessor.is_primary() => {
-                self.lease_not_primary(id, task, now, out);
-            }
+            Question::TimeToLive { .. } if !self.lessor.is_primary() => match task.asker {
+                Asker::Client(_) if self.lessor.exists(task.lease) => {
+                    self.lease_finish(id, Answer::Failed(ApiError::LeaderChanged), now, out);
+                }
+                _ => self.lease_not_primary(id, task, now, out),
+            },
             Question::TimeToLive { keys } => {
                 let mut response = pb::LeaseTimeToLiveResponse {
                     header: Some(self.header(self.store.revision())),
@@ -334,7 +357,7 @@ impl Running {
     fn lease_finish(&mut self, id: u64, answer: Answer, now: Now, out: &mut Outputs) {
         let Some(task) = self.leases.tasks.remove(&id) else { return };
         match task.asker {
-            Asker::Stream(stream) => self.keep_alive_answer(stream, task.lease, answer, now, out),
+            Asker::Stream(stream) => self.keep_alive_answer(stream, &task, answer, now, out),
             Asker::Client(request) => {
                 let result = match answer {
                     Answer::TimeToLive(response) => Ok(Response::LeaseTimeToLive(response)),
@@ -367,7 +390,7 @@ impl Running {
     fn keep_alive_answer(
         &mut self,
         stream: StreamId,
-        lease: LeaseId,
+        task: &Task,
         answer: Answer,
         now: Now,
         out: &mut Outputs,
@@ -381,8 +404,8 @@ impl Running {
                 return out.push(Output::StreamEnd { id: stream, result: Err(error) });
             }
         };
-        let header = Some(self.header(self.store.revision()));
-        let response = pb::LeaseKeepAliveResponse { header, id: lease, ttl };
+        let response =
+            pb::LeaseKeepAliveResponse { header: Some(task.header), id: task.lease, ttl };
         let bytes = response.encoded_len() as u64;
         let item = StreamItem::KeepAlive(response);
         out.push(Output::StreamItem { id: stream, item, bytes });

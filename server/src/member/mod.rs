@@ -24,6 +24,7 @@ mod message;
 mod peers;
 mod proposals;
 mod publish;
+mod quota;
 mod raftlog;
 mod reads;
 mod reconfigure;
@@ -300,6 +301,9 @@ impl Member {
     }
 
     fn run(&mut self, start: Start, now: Now, out: &mut Outputs) {
+        for line in quota::lines(&self.config) {
+            out.push(Output::LogLine(line));
+        }
         match Running::new(self.config.clone(), self.seed, start, now, out) {
             Ok(running) => {
                 self.phase = Phase::Running(Box::new(running));

@@ -13,6 +13,7 @@ use super::running::{FastForward, Running, Waiter, Worker};
 use super::time::Now;
 use super::work::{Job, WorkResult};
 use crate::api::ApiError;
+use crate::config::quote;
 use crate::proto::etcdserverpb as pb;
 
 const REMOVED: &str = "the member has been permanently removed from the cluster";
@@ -106,13 +107,24 @@ impl Running {
             self.fast_forward = FastForward::Done;
         } else if self.active_since.len() > 1 && self.consensus.leader().is_none() {
             self.fast_forward = FastForward::Done;
-            self.log(
-                Level::Info,
-                "initialized peer connections; fast-forwarding election ticks",
-                out,
-            );
+            let text = "initialized peer connections; fast-forwarding election ticks";
+            let line = self.fast_forward_line(text, self.election_ticks() - 2);
+            let active = self.active_since.len().to_string();
+            out.push(Output::LogLine(line.with("active-remote-members", active)));
             self.consensus.fast_forward(self.election_ticks() - 2);
         }
+    }
+
+    /// Says by how much the first election comes sooner.
+    pub(super) fn fast_forward_line(&self, text: &str, ticks: usize) -> LogLine {
+        let tick_nanos = self.config.heartbeat_interval_ms as i64 * 1_000_000;
+        let duration = |ticks: usize| quote::duration(ticks as i64 * tick_nanos);
+        LogLine::new(Level::Info, text)
+            .with("local-member-id", self.id().to_string())
+            .with("forward-ticks", ticks.to_string())
+            .with("forward-duration", duration(ticks))
+            .with("election-ticks", self.election_ticks().to_string())
+            .with("election-timeout", duration(self.election_ticks()))
     }
 
     /// Serves a call of a peer.

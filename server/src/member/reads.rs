@@ -251,6 +251,20 @@ mod tests {
     }
 
     #[test]
+    fn the_question_is_repeated_after_the_first_commit_of_a_term_until_it_is_answered() {
+        let (mut reads, mut out) = (Reads::new(7 * SECOND), Outputs::new());
+        assert_eq!(words(reads.first_commit_in_term(at(0))), "", "nobody asked");
+        let _ = reads.register(1, at(0));
+        reads.asked(100);
+        assert_eq!(words(reads.first_commit_in_term(at(400))), "ask");
+        reads.asked(101);
+        assert_eq!(words(reads.deadline(at(899), &mut out)), "", "the interval begins anew");
+        assert_eq!(words(reads.confirmed(101, 5, 4, at(899), &mut out)), "");
+        assert_eq!(words(reads.first_commit_in_term(at(900))), "", "it is answered");
+        assert_eq!(words(reads.applied(5, at(900))), "serve [1]");
+    }
+
+    #[test]
     fn the_question_is_repeated_and_then_given_up() {
         let (mut reads, mut out) = (Reads::new(SECOND, Planted::default()), Outputs::new());
         let _ = reads.register(1, at(0));

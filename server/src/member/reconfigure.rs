@@ -176,7 +176,7 @@ impl Running {
                 self.reply(id, Ok(response), out);
             }
             Waiter::PeerPromote(call) => self.promoted(call, None, out),
-            Waiter::Publish => {}
+            Waiter::Publish | Waiter::NoSpace(_) => {}
         }
     }
 

@@ -8,6 +8,7 @@ use super::running::{Reader, Running, Waiter, Worker};
 use super::time::Now;
 use super::work::{Job, Work, WorkDone, WorkId, WorkResult};
 use crate::api::{ApiError, check};
+use crate::config::CompatVersion;
 use crate::planted::Defect;
 use crate::proto::etcdserverpb as pb;
 use crate::storage::log::EntryKind;
@@ -24,6 +25,9 @@ impl Running {
         now: Now,
         out: &mut Outputs,
     ) {
+        if self.refuse_for_space(id, &request, now, out) {
+            return;
+        }
         let result = self.route(id, request, now, out);
         if let Err(error) = result {
             self.reply(id, Err(error), out);
@@ -123,6 +127,7 @@ impl Running {
                 self.reply(id, Ok(Response::Status(status)), out);
             }
             Request::Defragment(_) => {
+                self.store.defragment();
                 self.reply(id, Ok(Response::Defragment(pb::DefragmentResponse::default())), out);
             }
             Request::Hash(_) => self.start_work(Worker::Client(id), Job::Hash, out),
@@ -267,17 +272,19 @@ impl Running {
     }
 
     fn status(&self) -> pb::StatusResponse {
+        let compat = self.config.compat;
         let mut errors = Vec::new();
         if self.consensus.leader().is_none() {
             errors.push(ApiError::NoLeader.text().to_owned());
         }
         for alarm in self.alarms.all() {
             let name = alarm.alarm().as_str_name();
-            errors.push(format!("memberID:{} alarm:{name} ", alarm.member_id));
+            let end = if compat >= CompatVersion::V3_7 { "" } else { " " };
+            errors.push(format!("memberID:{} alarm:{name}{end}", alarm.member_id));
         }
-        let compat = self.config.compat;
-        let is_36 = compat >= crate::config::CompatVersion::V3_6;
-        let quota = self.config.quota_backend_bytes;
+        let is_36 = compat >= CompatVersion::V3_6;
+        let quota = super::quota::limit(&self.config).unwrap_or_default();
+        let footprint = self.store.footprint();
         let view = self.consensus.view();
         pb::StatusResponse {
             header: Some(self.header(self.store.revision())),
@@ -293,15 +300,11 @@ impl Running {
             } else {
                 String::new()
             },
-            db_size_quota: match quota {
-                _ if !is_36 => 0,
-                0 => 2 * 1024 * 1024 * 1024,
-                quota => quota.max(0),
-            },
+            db_size_quota: if is_36 { quota as i64 } else { 0 },
             downgrade_info: is_36.then(pb::DowngradeInfo::default),
-            // There is no database file: nothing is allocated and nothing is in use.
-            db_size: 0,
-            db_size_in_use: 0,
+            // There is no database file: this is what one is taken to need.
+            db_size: footprint.allocated() as i64,
+            db_size_in_use: footprint.in_use() as i64,
         }
     }
 }

@@ -42,6 +42,8 @@ pub(super) enum Waiter {
     PeerPromote(CallId),
     /// The publication of this member's own attributes.
     Publish,
+    /// The alarm that this member's quota is exceeded, and who was refused for it.
+    NoSpace(Option<RequestId>),
 }
 
 /// Who waits for a linearizable read.
@@ -92,6 +94,8 @@ pub(super) struct Running {
     pub active_since: BTreeMap<MemberId, Monotonic>,
     pub applied: u64,
     pub applied_term: u64,
+    /// What was committed when the member started: it may have been applied before.
+    pub replayed_to: u64,
     pub fast_forward: FastForward,
     pub leader: Option<MemberId>,
     pub leader_elected: Option<Monotonic>,
@@ -215,6 +219,7 @@ impl Running {
             active_since: BTreeMap::new(),
             applied: 0,
             applied_term: 0,
+            replayed_to: start.hard_state.commit,
             fast_forward: FastForward::Until(now.monotonic.after(FAST_FORWARD_WINDOW)),
             leader: None,
             leader_elected: None,
@@ -232,21 +237,22 @@ impl Running {
             stopped: None,
             config,
         };
-        for change in remotes {
-            running.change_peers(change, out);
-        }
+        remotes.into_iter().for_each(|change| running.change_peers(change, out));
         running.settle(now, out);
-        running.fast_forward_alone();
+        running.fast_forward_alone(out);
         running.publish_attributes(now, out);
         running.settle(now, out);
         Ok(running)
     }
 
     /// The only member of a cluster need not wait for others before it stands for election.
-    fn fast_forward_alone(&mut self) {
+    fn fast_forward_alone(&mut self, out: &mut Outputs) {
         if self.membership.members().len() == 1
             && self.membership.get(self.identity.member).is_some()
         {
+            let text = "started as single-node; fast-forwarding election ticks";
+            let line = self.fast_forward_line(text, self.election_ticks() - 1);
+            out.push(Output::LogLine(line));
             self.consensus.fast_forward(self.election_ticks() - 1);
             self.fast_forward = FastForward::Done;
         }
@@ -441,6 +447,9 @@ impl Running {
     }
 
     fn after_settling(&mut self, now: Now, out: &mut Outputs) {
+        for id in self.hub.take_ended() {
+            self.streams.remove(&id);
+        }
         if self.stopped.is_some() {
             self.fail_everyone(ApiError::Stopped, now, out);
         }
@@ -560,6 +569,7 @@ impl Running {
             Waiter::Client(id) => out.push(Output::Reply { id, result: Err(error) }),
             Waiter::PeerPromote(id) => self.promote_refused(id, error, out),
             Waiter::Publish => self.publish_failed(error, now, out),
+            Waiter::NoSpace(client) => self.no_space(client, out),
         }
     }
 
@@ -622,7 +632,10 @@ impl Running {
 
     /// Nobody waits for this request any more.
     fn cancel(&mut self, id: RequestId) {
-        self.proposals.retain(|waiter| !matches!(waiter, Waiter::Client(client) if *client == id));
+        self.proposals.retain(|waiter| match waiter {
+            Waiter::Client(client) | Waiter::NoSpace(Some(client)) => *client != id,
+            _ => true,
+        });
         self.reads.retain(|reader| match reader {
             Reader::Range(client, _) | Reader::Txn(client, _) | Reader::MemberList(client) => {
                 *client != id

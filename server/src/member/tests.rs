@@ -1,7 +1,9 @@
 //! Members as clients and operators see them, without a world around them.
 
 mod cluster;
+mod quota;
 mod texts;
+mod timeouts;
 
 use std::time::Duration;
 

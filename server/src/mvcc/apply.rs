@@ -258,6 +258,7 @@ impl Store {
         let link = Digest::of(1).u64(digest).u64(replaced).finish();
         self.trail = self.trail.wrapping_add(link);
         let change = Arc::new(Change { revision, is_delete, kv, digest, trail: self.trail });
+        self.footprint.add(&change);
         match history {
             Some(history) => history.push(change.clone()),
             None => drop(self.state.keys.insert(shared, History::new(change.clone()))),

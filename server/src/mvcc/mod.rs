@@ -10,6 +10,7 @@ mod apply;
 mod change;
 mod compaction;
 mod digest;
+mod footprint;
 mod hash;
 mod history;
 mod keys;
@@ -27,6 +28,7 @@ mod tests;
 
 pub use change::Change;
 pub use digest::Digest;
+pub use footprint::Footprint;
 pub use hash::CompactionHash;
 pub use keys::KeyRange;
 pub use restore::{Restore, RestoreError};

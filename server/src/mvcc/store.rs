@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::change::Change;
 use super::compaction::Compaction;
 use super::digest::Digest;
+use super::footprint::Footprint;
 use super::hash::CompactionHash;
 use super::keys::KeyRange;
 use super::range;
@@ -33,6 +34,7 @@ pub struct Store {
     pub(super) trail: u64,
     /// The running sum as of the compacted revision.
     pub(super) trail_compacted: u64,
+    pub(super) footprint: Footprint,
     units: Cell<u64>,
     defect: Planted,
 }
@@ -54,6 +56,7 @@ impl Store {
             live_digest: 0,
             trail: 0,
             trail_compacted: 0,
+            footprint: Footprint::default(),
             units: Cell::new(0),
             defect: Planted::default(),
         }
@@ -136,9 +139,13 @@ impl Store {
             if left == 0 {
                 return (spent, false);
             }
-            let defect = self.defect;
+            let (defect, footprint) = (self.defect, &mut self.footprint);
+            let mut forget = |change: &Change| {
+                footprint.remove(change);
+                removed(change);
+            };
             let (visited, is_done) =
-                compaction.advance(&mut self.state, left, defect, &mut removed);
+                compaction.advance(&mut self.state, left, defect, &mut forget);
             spent += visited;
             if is_done {
                 let (revision, hash) = (compaction.revision(), compaction.hash());
@@ -157,6 +164,16 @@ impl Store {
         if hashes.len() > CompactionHash::KEPT {
             hashes.remove(0);
         }
+    }
+
+    /// How much space it is taken to need.
+    pub fn footprint(&self) -> Footprint {
+        self.footprint
+    }
+
+    /// Gives back the space that compaction has freed.
+    pub fn defragment(&mut self) {
+        self.footprint.defragment();
     }
 
     /// The last compaction whose removal is complete, -1 for none: a physical compaction waits

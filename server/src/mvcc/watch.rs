@@ -166,6 +166,8 @@ pub struct WatchHub {
     sync_at: Option<Monotonic>,
     /// Streams by their next progress tick, if somebody listens to it.
     tickers: BTreeSet<(Monotonic, StreamId)>,
+    /// Streams that the hub has ended and nobody was told of.
+    ended: Vec<StreamId>,
 }
 
 impl WatchHub {
@@ -186,6 +188,7 @@ impl WatchHub {
             turn: 0,
             sync_at: None,
             tickers: BTreeSet::new(),
+            ended: Vec::new(),
         }
     }
 
@@ -231,6 +234,12 @@ impl WatchHub {
         }
         let stream = self.streams.remove(&id).expect("it was found");
         self.tickers.remove(&(stream.ticker.next(), id));
+    }
+
+    /// Takes the streams that the hub has ended by itself since this was last asked: their ends
+    /// are among the outputs.
+    pub fn take_ended(&mut self) -> Vec<StreamId> {
+        std::mem::take(&mut self.ended)
     }
 
     /// The client took bytes of what the stream was sent.
@@ -392,6 +401,7 @@ impl WatchHub {
     fn end_if_overflown(&mut self, id: StreamId, sent: Result<(), Overflow>, out: &mut Outputs) {
         if let Err(Overflow) = sent {
             self.close(id);
+            self.ended.push(id);
             out.push(Output::StreamEnd { id, result: Err(ApiError::TooManyRequests) });
         }
     }

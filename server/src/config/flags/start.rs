@@ -174,6 +174,7 @@ pub(super) fn config(
     let mut config = Config { auto_compaction, compat, ..cluster(&settings, derived) };
     limits(&mut config, &settings);
     upkeep(&mut config, &settings);
+    config.fast_lease_keep_alive = features.is_on("FastLeaseKeepAlive");
     config.lease_checkpoint = features.is_on("LeaseCheckpoint");
     config.lease_checkpoint_persist = features.is_on("LeaseCheckpointPersist");
     config.initial_corrupt_check = features.is_on("InitialCorruptCheck");

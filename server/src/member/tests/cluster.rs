@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use raft::eraftpb::MessageType;
+
 use crate::api::ApiError;
 use crate::config::{ClusterState, Config};
 use crate::member::id::{CallId, MemberId, RequestId, StreamId};
@@ -32,6 +34,8 @@ pub(super) struct Cluster {
     pub now: Duration,
     /// Pairs of places between which nothing passes.
     pub cut: Vec<(usize, usize)>,
+    /// Messages of this type never arrive.
+    pub lost: Option<MessageType>,
     pub replies: BTreeMap<RequestId, Result<Response, ApiError>>,
     pub items: BTreeMap<StreamId, Vec<StreamItem>>,
     pub ends: BTreeMap<StreamId, Result<(), ApiError>>,
@@ -66,6 +70,7 @@ impl Cluster {
             hosts: (0..size).map(|_| None).collect(),
             now: Duration::ZERO,
             cut: Vec::new(),
+            lost: None,
             replies: BTreeMap::new(),
             items: BTreeMap::new(),
             ends: BTreeMap::new(),
@@ -203,7 +208,7 @@ impl Cluster {
             }
             Output::StreamItem { id, item, .. } => self.items.entry(id).or_default().push(item),
             Output::StreamEnd { id, result } => {
-                self.ends.insert(id, result);
+                assert!(self.ends.insert(id, result).is_none(), "a stream ends once");
             }
             Output::Send { to, message } => self.send(place, to, message),
             Output::Log(staged) => {
@@ -258,7 +263,10 @@ impl Cluster {
     }
 
     fn send(&mut self, from: usize, to: MemberId, message: RaftMessage) {
-        let Some(target) = self.place_of(to) else { return };
+        let Some(target) = self.place_of(to).filter(|_| self.lost != Some(message.0.msg_type))
+        else {
+            return;
+        };
         let id = self.host(from).member.id().expect("running");
         if !self.is_cut(from, target) && self.is_up(target) {
             self.inputs.push_back((target, Input::Raft { from: id, message }));

@@ -144,8 +144,7 @@ impl Store {
                 footprint.remove(change);
                 removed(change);
             };
-            let (visited, is_done) =
-                compaction.advance(&mut self.state, left, defect, &mut forget);
+            let (visited, is_done) = compaction.advance(&mut self.state, left, defect, &mut forget);
             spent += visited;
             if is_done {
                 let (revision, hash) = (compaction.revision(), compaction.hash());

@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn the_question_is_repeated_after_the_first_commit_of_a_term_until_it_is_answered() {
-        let (mut reads, mut out) = (Reads::new(7 * SECOND), Outputs::new());
+        let (mut reads, mut out) = (Reads::new(7 * SECOND, Planted::default()), Outputs::new());
         assert_eq!(words(reads.first_commit_in_term(at(0))), "", "nobody asked");
         let _ = reads.register(1, at(0));
         reads.asked(100);

@@ -53,7 +53,9 @@ fn with_peer(root: &Path, scope: Scope, minor: &str, groups: &[&str]) -> Stage {
         return stage::function(&name, || Ending::Skipped(why));
     };
     let mut run = detsim(root, scope);
-    run.args(["run", "--seed", "1", "--world", "process", "--server", &format!("etcd={etcd}")]);
+    let server = format!("etcd={etcd}");
+    // Real processes wait more than they work.
+    run.args(["run", "--seed", "1", "--jobs", "4", "--world", "process", "--server", &server]);
     stage::command(&name, run.args(groups))
 }
 

@@ -39,6 +39,7 @@ impl Runner<'_> {
             }
         }
         let Some(missing) = missing else {
+            self.hashes()?;
             self.checked.push(format!("recovery within {}", show_duration(within)));
             return Ok(());
         };
@@ -162,6 +163,23 @@ impl Runner<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// Asks every running member for the hash of its keys at the revision that all have reached, for
+    /// the checkers to compare.
+    fn hashes(&mut self) -> Result<(), Stop> {
+        let running: Vec<usize> = (0..self.members.len())
+            .filter(|place| {
+                let member = &self.members[*place];
+                member.is_healthy() && member.is_inside()
+            })
+            .collect();
+        let Some(&first) = running.first() else { return Ok(()) };
+        let revision = self.world.status(first).revision;
+        for place in running {
+            self.ask(place, Call::HashKv { revision }, self.options.client_timeout())?;
+        }
+        Ok(())
     }
 
     /// Whether all running members have applied the same entries.

@@ -11,7 +11,8 @@ mod tests;
 use std::collections::BTreeMap;
 
 use detsim_reports::record::{
-    Applied, Body, CheckReport, Committed, History, Internals, KeyValue, OpId, Outcome, Sample,
+    Applied, Body, Call, CheckReport, Committed, History, Internals, KeyValue, OpId, Outcome,
+    Sample,
 };
 
 use super::Checker;
@@ -34,13 +35,25 @@ pub(super) fn check(history: &History, internals: Option<&Internals>) -> CheckRe
     report.finish()
 }
 
+/// The revision that an answer is of. etcd 3.5 does not tell, and 3.6 not when none was asked for.
+fn hashed_at(asked: i64, answer: &Body) -> Option<i64> {
+    let Body::HashKv { hash_revision, .. } = answer else { return None };
+    [*hash_revision, asked].into_iter().find(|revision| *revision > 0)
+}
+
 /// HashKV answers that must be equal, are.
 fn hashes(history: &History, report: &mut Report) {
     let mut first: BTreeMap<(u64, i64, i64), (u32, OpId, usize)> = BTreeMap::new();
     let mut compared = 0;
     for operation in &history.operations {
         let Some(Outcome::Ok(reply)) = &operation.outcome else { continue };
-        let Body::HashKv { hash, compact_revision, hash_revision } = reply.body else { continue };
+        let (Call::HashKv { revision: asked }, Body::HashKv { hash, compact_revision, .. }) =
+            (&operation.call, &reply.body)
+        else {
+            continue;
+        };
+        let (hash, compact_revision) = (*hash, *compact_revision);
+        let Some(hash_revision) = hashed_at(*asked, &reply.body) else { continue };
         let key = (reply.header.cluster_id, hash_revision, compact_revision);
         let (expected, by, member) =
             *first.entry(key).or_insert((hash, operation.id, operation.member));

@@ -160,3 +160,19 @@ fn equal_questions_about_hashes_have_equal_answers() {
         "at revision 5, compacted at 3, n3 hashes to 78 and n1 to 77"
     );
 }
+
+#[test]
+fn hashes_are_compared_at_the_revision_that_was_asked_for_when_no_other_is_told() {
+    let mut script = Script::new();
+    let ask = |script: &mut Script, member, revision, hash| {
+        let op = script.invoke_at(member, 10, Call::HashKv { revision });
+        script.answer(op, 20, 9, Body::HashKv { hash, compact_revision: 3, hash_revision: 0 });
+    };
+    ask(&mut script, 0, 0, 77);
+    ask(&mut script, 1, 0, 78);
+    ask(&mut script, 0, 5, 77);
+    ask(&mut script, 1, 6, 78);
+    assert_eq!(check(&script.history, None).findings, []);
+    ask(&mut script, 2, 5, 78);
+    assert_eq!(check(&script.history, None).findings.len(), 1);
+}

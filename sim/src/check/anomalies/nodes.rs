@@ -73,6 +73,7 @@ pub(super) fn node<'a>(operation: &'a Operation, violations: &mut Vec<Violation>
         is_historic,
         before: BTreeMap::new(),
         own: BTreeMap::new(),
+        cleared: Vec::new(),
         objection: None,
     };
     if let Fate::Answered(reply) = fate(operation) {
@@ -94,6 +95,8 @@ struct Reader<'a> {
     before: BTreeMap<&'a Blob, i64>,
     /// What it wrote itself so far; `None` for a key that it deleted.
     own: BTreeMap<&'a Blob, Option<Write<'a>>>,
+    /// What it deleted without being told which keys there were.
+    cleared: Vec<Span<'a>>,
     objection: Option<String>,
 }
 
@@ -126,6 +129,8 @@ impl<'a> Reader<'a> {
                         self.saw_none(&delete.key);
                     } else if is_one && prev_kvs.is_empty() {
                         self.write(&delete.key, revision, None, true);
+                    } else if deleted > 0 && prev_kvs.is_empty() {
+                        self.cleared.push(Span::new(&delete.key, &delete.range_end));
                     }
                 }
             }
@@ -158,6 +163,9 @@ impl<'a> Reader<'a> {
         if let Some((key, _)) = missing {
             self.objection.get_or_insert(format!("it does not see {key:?}, which it wrote itself"));
         }
+        if !self.cleared.is_empty() {
+            return;
+        }
         self.node.scans.push(Scan { range, present, revision });
     }
 
@@ -178,6 +186,7 @@ impl<'a> Reader<'a> {
 
     fn saw_none(&mut self, key: &'a Blob) {
         match self.own.get(key) {
+            None if self.cleared.iter().any(|span| span.holds(key)) => {}
             None => self.read(key, 0),
             Some(None) => {}
             Some(Some(_)) => {

@@ -295,6 +295,28 @@ fn a_transaction_agrees_with_itself() {
 }
 
 #[test]
+fn a_key_that_a_transaction_deletes_with_others_is_gone_for_it() {
+    let mut script = Script::new();
+    script.put(1, 2, "x", "1", 2);
+    let delete =
+        DeleteRange { key: Blob::text("a"), range_end: Blob::text("z"), ..DeleteRange::default() };
+    let range = Range { key: Blob::text("x"), ..Range::default() };
+    let compare = Compare {
+        key: Blob::text("x"),
+        range_end: Blob::default(),
+        operator: Operator::Equal,
+        target: Target::Mod(2),
+    };
+    let success = vec![TxnOp::DeleteRange(delete), TxnOp::Range(range)];
+    let call = Call::Txn(Box::new(Txn { compare: vec![compare], success, failure: Vec::new() }));
+    let deleted = TxnOpReply::DeleteRange { revision: 3, deleted: 1, prev_kvs: Vec::new() };
+    let gone = TxnOpReply::Range { revision: 3, reply: RangeReply::default() };
+    let reply = TxnReply { succeeded: true, responses: vec![deleted, gone] };
+    script.ok(10, 20, call, 3, Body::Txn(reply));
+    assert_eq!(found(&script), []);
+}
+
+#[test]
 fn several_clusters_are_not_compared() {
     let mut script = Script::new();
     script.put(10, 20, "x", "1", 2);

@@ -165,8 +165,8 @@ impl Runner<'_> {
         Ok(None)
     }
 
-    /// Asks every running member for the hash of its keys at the revision that all have reached, for
-    /// the checkers to compare.
+    /// Asks every running member for the hash of its keys at the revision that all have reached,
+    /// for the checkers to compare.
     fn hashes(&mut self) -> Result<(), Stop> {
         let running: Vec<usize> = (0..self.members.len())
             .filter(|place| {

@@ -382,7 +382,7 @@ impl Consensus {
             released.extend(behind.messages);
         }
         if let Some(ready) = ready {
-            self.node.on_persist_ready(ready);
+            self.persisted(ready);
         }
         if !self.is_stuck(now) {
             send(std::mem::take(&mut self.stuck), out);
@@ -408,6 +408,15 @@ impl Consensus {
             }
         }
         self.synced_at = now;
+    }
+
+    /// Tells raft what is durable. A leader that was removed keeps no account of itself any more,
+    /// and raft-rs would die of looking for it.
+    fn persisted(&mut self, ready: u64) {
+        let raft = &self.node.raft;
+        if raft.state != StateRole::Leader || raft.prs().get(raft.id).is_some() {
+            self.node.on_persist_ready(ready);
+        }
     }
 
     /// Takes everything that raft has ready: stages writes, sends what may be sent, queues what is
@@ -518,7 +527,7 @@ impl Consensus {
                 self.behind.push_back(Behind { number: last.number, ready, messages: held });
             }
             None => {
-                self.node.on_persist_ready(ready);
+                self.persisted(ready);
                 send(held, out);
             }
         }

@@ -34,6 +34,7 @@ const RANGES: &[(&str, Range)] = &[
     ("rate", OneOf(&["5/s", "20/s", "50/s", "100/s"])),
     ("targets", Range::Some),
     ("lease.ttl", OneOf(&["1s..2s", "2s..5s", "2s..10s", "5s..30s"])),
+    ("mixed.avoid", Left),
     ("mixed.compactions", OneOf(&["0%", "0.5%", "3%"])),
     ("mixed.invalid", OneOf(&["0%", "1%", "5%"])),
     ("mixed.leases", OneOf(&["0%", "6%", "20%"])),

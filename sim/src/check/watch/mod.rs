@@ -105,13 +105,20 @@ impl Acknowledged {
 }
 
 /// The moment up to which writes must have been delivered on this watch, if any: it stayed open for
-/// the whole bound after the cluster was healed, on a member that owes it.
+/// the whole bound after the cluster was healed, on a member that owes it. A host that loses its
+/// power tells nobody: a client that only listens holds on to a connection that is no more.
 pub(super) fn owed_since(history: &History, operation: &Operation, watch: &Watch) -> Option<Time> {
     let healed = history.healed?;
     let within = Duration::from_millis(history.settings.recovery_within_ms).as_nanos() as u64;
     let until = operation.completed.min(history.ended);
     let since = Time(until.0.checked_sub(within)?);
+    let is_severed = history.incidents.iter().any(|incident| {
+        incident.at >= operation.invoked
+            && incident.what.starts_with("power-loss ")
+            && incident.members.contains(&operation.member)
+    });
     let is_owed = since >= healed
+        && !is_severed
         && operation.invoked <= since
         && watch.drain_bytes_per_s == 0
         && history.survivors.contains(&operation.member);

@@ -1,7 +1,8 @@
 //! Watches by hand: one good, and one bad for each guarantee.
 
 use detsim_reports::record::{
-    Blob, Body, DeleteRange, Event, KeyValue, Put, Txn, TxnOp, TxnOpReply, TxnReply, WatchMessage,
+    Blob, Body, DeleteRange, Event, Incident, KeyValue, Put, Txn, TxnOp, TxnOpReply, TxnReply,
+    WatchMessage,
 };
 
 use super::*;
@@ -262,6 +263,25 @@ fn what_was_acknowledged_is_delivered_once_the_cluster_is_healed() {
     let report = watch(script, all(), partial);
     assert_eq!(report.findings[0].severity, Severity::Liveness);
     assert_eq!(rules(report), ["undelivered"]);
+}
+
+#[test]
+fn a_watch_on_a_host_that_lost_its_power_is_owed_nothing() {
+    let report = |at: u64, what: &str| {
+        let mut script = store();
+        script.history.settings.recovery_within_ms = 1;
+        script.history.healed = Some(us(100));
+        script.history.survivors = vec![0, 1, 2];
+        script.history.ended = us(2_000);
+        let incident = Incident { at: us(at), members: vec![0], what: what.to_owned() };
+        script.history.incidents.push(incident);
+        let mut partial = with_created(batches());
+        partial.pop();
+        rules(watch(script, all(), partial))
+    };
+    assert_eq!(report(70, "power-loss n1"), Vec::<String>::new());
+    assert_eq!(report(70, "pause n1"), ["undelivered"]);
+    assert_eq!(report(1, "power-loss n1"), ["undelivered"]);
 }
 
 #[test]

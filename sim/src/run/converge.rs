@@ -130,7 +130,12 @@ impl Runner<'_> {
         let value = Blob::text(&format!("at {}", self.world.now().0));
         loop {
             let Some(leader) = self.leader() else {
-                return Ok(Some("the leader was lost again".to_owned()));
+                // One that was asked to restart before the faults ended may go now.
+                if self.world.now() >= until {
+                    return Ok(Some("the leader was lost again".to_owned()));
+                }
+                self.pass(Duration::from_millis(50))?;
+                continue;
             };
             let put = Put { key: Blob::text(PROBE), value: value.clone(), ..Put::default() };
             let left = until.since(self.world.now()).max(Duration::from_millis(1));

@@ -619,6 +619,11 @@ impl Outputs {
     }
 
     /// Units spent since the last `take_spent`.
+    pub fn spent(&self) -> u64 {
+        self.spent
+    }
+
+    /// The same, and begins to count anew.
     pub fn take_spent(&mut self) -> u64 {
         std::mem::take(&mut self.spent)
     }

@@ -412,6 +412,7 @@ impl Running {
     /// Lets everything that follows from the input happen.
     pub(super) fn settle(&mut self, now: Now, out: &mut Outputs) {
         let mut slice = APPLY_SLICE;
+        let spent_max = out.spent() + super::io::STEP_BUDGET / 2;
         while self.stopped.is_none() {
             let mut changes = std::mem::take(&mut self.changes);
             self.consensus.pump(now.monotonic, out, &mut changes);
@@ -437,10 +438,11 @@ impl Running {
                 self.send_unsent(now, out);
                 continue;
             }
-            if slice == 0 || !self.consensus.has_to_apply() {
+            let is_enough = slice == 0 || (slice < APPLY_SLICE && out.spent() >= spent_max);
+            if is_enough || !self.consensus.has_to_apply() {
                 break;
             }
-            let applied = self.apply_slice(slice, now, out);
+            let applied = self.apply_slice(slice, spent_max, now, out);
             slice -= applied;
         }
         self.after_settling(now, out);
@@ -455,10 +457,12 @@ impl Running {
         }
     }
 
-    /// Applies up to `limit` entries and serves who waited for them.
-    fn apply_slice(&mut self, limit: usize, now: Now, out: &mut Outputs) -> usize {
+    /// Applies up to `limit` entries, fewer when they are dear but at least one, and serves who
+    /// waited for them.
+    fn apply_slice(&mut self, limit: usize, spent_max: u64, now: Now, out: &mut Outputs) -> usize {
         let mut count = 0;
-        while count < limit && self.stopped.is_none() {
+        let is_affordable = |count: usize, out: &Outputs| count == 0 || out.spent() < spent_max;
+        while count < limit && is_affordable(count, out) && self.stopped.is_none() {
             let Some(entry) = self.consensus.next_to_apply() else { break };
             self.apply(&entry, now, out);
             count += 1;

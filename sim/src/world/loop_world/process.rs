@@ -140,6 +140,8 @@ impl LoopWorld {
             Ok(machine) => process.stage = Stage::Running(machine),
             Err(panic) => return self.panicked(at.place, panic),
         }
+        // What booting costs is not the next step's.
+        self.outputs.take_spent();
         self.after_step(at.place);
         self.let_free(at.place);
     }

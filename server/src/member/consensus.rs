@@ -246,6 +246,9 @@ impl Consensus {
     pub(super) fn step(&mut self, message: RaftMessage) -> Result<(), Fatal> {
         let message = message.0;
         self.survives(&message)?;
+        if message.msg_type == MessageType::MsgAppendResponse && self.is_removed_leader() {
+            return Ok(());
+        }
         let last_index = self.node.raft.raft_log.last_index();
         let persisted = self.node.raft.raft_log.persisted;
         if message.msg_type == MessageType::MsgTimeoutNow && persisted < last_index {
@@ -410,13 +413,18 @@ impl Consensus {
         self.synced_at = now;
     }
 
-    /// Tells raft what is durable. A leader that was removed keeps no account of itself any more,
-    /// and raft-rs would die of looking for it.
+    /// Tells raft what is durable.
     fn persisted(&mut self, ready: u64) {
-        let raft = &self.node.raft;
-        if raft.state != StateRole::Leader || raft.prs().get(raft.id).is_some() {
+        if !self.is_removed_leader() {
             self.node.on_persist_ready(ready);
         }
+    }
+
+    /// Whether this is a leader that was removed. raft-rs keeps no account of it any more, and dies
+    /// of looking for that when something becomes durable or is acknowledged.
+    fn is_removed_leader(&self) -> bool {
+        let raft = &self.node.raft;
+        raft.state == StateRole::Leader && raft.prs().get(raft.id).is_none()
     }
 
     /// Takes everything that raft has ready: stages writes, sends what may be sent, queues what is

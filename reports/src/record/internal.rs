@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Call, KeyValue, OpId, Time};
+use super::{Call, KeyValue, OpId, RaftFact, Time};
 
 /// What a committed entry does to the replicated state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,6 +106,9 @@ pub struct VoteSent {
     pub term: u64,
     /// The candidate's identity.
     pub candidate: u64,
+    /// Term and vote that the voter's disk held when this left, if it was watched.
+    #[serde(default)]
+    pub durable: Option<(u64, u64)>,
 }
 
 /// A member's raft state, recorded whenever it changes.
@@ -160,6 +163,9 @@ pub struct Internals {
     /// Votes that left their members, in order.
     #[serde(default)]
     pub votes: Vec<VoteSent>,
+    /// What members did with their logs and configurations, in order.
+    #[serde(default)]
+    pub facts: Vec<RaftFact>,
     /// Full states at some indices, in order.
     #[serde(default)]
     pub samples: Vec<Sample>,

@@ -4,9 +4,11 @@
 mod call;
 mod history;
 mod internal;
+mod raft;
 mod run;
 
 pub use call::*;
 pub use history::*;
 pub use internal::*;
+pub use raft::*;
 pub use run::*;

@@ -598,6 +598,16 @@ impl Consensus {
         self.node.raft.prs().conf().voters().contains(peer.0)
     }
 
+    /// Voters and learners, in ascending order.
+    pub(super) fn configuration(&self) -> (Vec<MemberId>, Vec<MemberId>) {
+        let conf = self.node.raft.prs().conf();
+        let mut voters: Vec<_> = conf.voters().ids().iter().map(MemberId).collect();
+        let mut learners: Vec<_> = conf.learners().iter().copied().map(MemberId).collect();
+        voters.sort_unstable();
+        learners.sort_unstable();
+        (voters, learners)
+    }
+
     /// The entry at an index of the log.
     pub(super) fn entry(&self, index: u64) -> Option<LogEntry> {
         self.node.store().get(index).map(to_log_entry)

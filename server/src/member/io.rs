@@ -483,6 +483,27 @@ pub enum Note {
         /// Digest of the replicated state afterwards (keys, leases, alarms, members).
         digest: u64,
     },
+    /// A configuration change took effect.
+    Configured {
+        /// The entry's index.
+        index: u64,
+        /// The voters since, in ascending order.
+        voters: Vec<MemberId>,
+        /// The learners since, in ascending order.
+        learners: Vec<MemberId>,
+    },
+    /// The leader is asked for an index at which linearizable reads may be served.
+    ReadAsked {
+        /// The question's id.
+        context: u64,
+    },
+    /// A quorum confirmed the leader that answers.
+    ReadConfirmed {
+        /// The question's id.
+        context: u64,
+        /// The index.
+        index: u64,
+    },
     /// Role or term changed.
     Role {
         /// The new term.

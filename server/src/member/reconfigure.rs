@@ -161,6 +161,9 @@ impl Running {
         if let Err(error) = self.consensus.apply_conf_change(entry) {
             return self.panic(error);
         }
+        let (voters, learners) = self.consensus.configuration();
+        let index = self.applied + 1;
+        out.push(Output::Note(Note::Configured { index, voters, learners }));
         self.changed_peers(&change, out);
         let response = self.change_response(&change);
         let line = self.membership.apply(change, self.identity);

@@ -15,7 +15,7 @@ use super::consensus::{Changes, Consensus, Fatal};
 use super::id::{CallId, ClusterId, MemberId, RequestId, StreamId};
 use super::identity::RequestIds;
 use super::io::{
-    Input, Level, LogLine, Output, Outputs, PeerChange, Request, Response, Stop, StreamKind,
+    Input, Level, LogLine, Note, Output, Outputs, PeerChange, Request, Response, Stop, StreamKind,
 };
 use super::leases::LeaseTasks;
 use super::membership::{Identity, Membership};
@@ -425,6 +425,8 @@ impl Running {
                 self.leadership(now, out);
             }
             for state in read_states {
+                let (context, index) = (state.context, state.index);
+                out.push(Output::Note(Note::ReadConfirmed { context, index }));
                 let actions = self.reads.confirmed(
                     state.context,
                     state.index,
@@ -519,6 +521,7 @@ impl Running {
                         false => self.ids.next_id(),
                     };
                     self.reads.asked(context);
+                    out.push(Output::Note(Note::ReadAsked { context }));
                     self.consensus.read_index(context);
                 }
                 ReadAction::Serve { batch, started } => {

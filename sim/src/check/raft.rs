@@ -1,17 +1,24 @@
-//! Raft's invariants, as far as the recorded states, votes and applications show them. White box.
+//! Raft's invariants, as far as recorded states, votes, applications and facts about logs, disks
+//! and configurations show them. White box.
 //!
 //! Election safety, one vote per term across restarts, terms and commits that never go back within
 //! a process, one entry per index, entries applied in order, leaders that hold every entry
-//! committed before their time, and learners that hold something before they vote. What happens
-//! between two recorded states is not seen.
+//! committed before their time, and learners that hold something before they vote; promises that
+//! rest on disks, logs, quorums and configurations are in modules of their own. What happens within
+//! a step is not seen. Logs are known by the terms of their entries. A cluster forced anew from one
+//! member's log is taken for the cluster it was.
 
+mod logs;
+mod promises;
+mod quorums;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use detsim_reports::record::{
-    Applied, CheckReport, Command, History, Internals, RaftRole, RaftState, Time,
+    Applied, CheckReport, Command, History, Internals, RaftEvent, RaftFact, RaftRole, RaftState,
+    Time,
 };
 
 use super::Checker;
@@ -22,7 +29,7 @@ use super::report::{Evidence, Report};
 pub(super) fn check(history: &History, internals: Option<&Internals>) -> CheckReport {
     let mut report = Report::new(Checker::Raft);
     let Some(internals) = internals else {
-        report.not_checked("raft: the world shows no internals");
+        report.not_checked("the world shows no internals");
         return report.finish();
     };
     let mut raft = Raft { history, report };
@@ -31,17 +38,58 @@ pub(super) fn check(history: &History, internals: Option<&Internals>) -> CheckRe
     raft.no_way_back(&internals.raft);
     raft.log(internals);
     raft.applied_in_order(&internals.applied);
-    raft.completeness(internals);
+    if internals.facts.is_empty() {
+        raft.completeness(internals);
+    }
     raft.promotions(internals);
+    raft.votes_durable(&internals.votes);
+    raft.promises(&internals.facts);
+    raft.runs(&internals.facts);
+    raft.replaced(&internals.facts);
+    raft.leaders_complete(&internals.facts);
+    raft.quorums(internals);
     let mut report = raft.report;
     report.checked(internals.raft.len(), "raft states");
     report.checked(internals.votes.len(), "votes that were sent");
     report.checked(internals.applied.len(), "applications of entries");
+    for (events, what) in counted(&internals.facts) {
+        report.checked(events, what);
+    }
+    if internals.facts.is_empty() {
+        report.not_checked(
+            "whether votes and entries are durable before they are promised, quorums, \
+             configurations, read indices, logs that are not applied: not recorded",
+        );
+    }
     report.not_checked(
-        "raft: whether entries are durable before they are acknowledged, overlap of quorums across \
-         configurations, what happens between two recorded states",
+        "payloads of entries that are not applied, what happens within a step of a member",
     );
     report.finish()
+}
+
+/// How many facts there are of each kind that rules speak of.
+fn counted(facts: &[RaftFact]) -> Vec<(usize, &'static str)> {
+    let mut counts = [
+        (0, "acknowledgements against disks"),
+        (0, "commits of leaders against quorums and disks"),
+        (0, "elections against quorums and logs"),
+        (0, "configurations"),
+        (0, "read indices"),
+        (0, "beginnings of terms in logs"),
+    ];
+    for fact in facts {
+        let at = match fact.event {
+            RaftEvent::Acknowledged { .. } => 0,
+            RaftEvent::Committed { .. } => 1,
+            RaftEvent::Elected { .. } => 2,
+            RaftEvent::Configured { .. } => 3,
+            RaftEvent::ReadIndex { .. } => 4,
+            RaftEvent::Run { .. } => 5,
+            RaftEvent::Replaced { .. } | RaftEvent::ChangeAppended { .. } => continue,
+        };
+        counts[at].0 += 1;
+    }
+    counts.into_iter().filter(|count| count.0 > 0).collect()
 }
 
 struct Raft<'a> {

@@ -1,5 +1,7 @@
 //! A sound run, and one broken in each way.
 
+mod facts;
+
 use detsim_reports::record::{Command, Committed, MemberName, VoteSent};
 
 use super::*;
@@ -35,7 +37,8 @@ fn applied(at: u64, member: usize, index: u64, term: u64) -> Applied {
 
 fn vote(member: usize, term: u64, candidate: u64) -> VoteSent {
     let identity = member as u64 + 10;
-    VoteSent { at: Time(1), cluster: 1, member, identity, term, candidate }
+    let durable = Some((term, candidate));
+    VoteSent { at: Time(1), cluster: 1, member, identity, term, candidate, durable }
 }
 
 /// `n1` leads term 2, `n2` term 3; three entries are applied by both.

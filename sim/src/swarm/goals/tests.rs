@@ -131,8 +131,15 @@ fn a_leader_that_was_killed_is_no_second_leader() {
 #[test]
 fn a_vote_is_split_when_nobody_won_the_term() {
     let mut run = run();
-    let vote =
-        |candidate| VoteSent { at: ms(1), cluster: 1, member: 0, identity: 1, term: 4, candidate };
+    let vote = |candidate| VoteSent {
+        at: ms(1),
+        cluster: 1,
+        member: 0,
+        identity: 1,
+        term: 4,
+        candidate,
+        durable: None,
+    };
     run.internals.votes = vec![vote(1), vote(2)];
     assert!(has(&run, "split-vote"));
     raft(&mut run, 10, 0, (4, RaftRole::Leader), 1);

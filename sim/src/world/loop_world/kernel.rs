@@ -176,7 +176,12 @@ impl LoopWorld {
                 }
                 self.send(place, to, message);
             }
-            Output::Log(staged) => self.hosts[place].device.stage(staged),
+            Output::Log(staged) => {
+                if self.options.observe {
+                    self.observer.ledger.staged(place, &staged);
+                }
+                self.hosts[place].device.stage(staged);
+            }
             Output::Database(_) | Output::Snapshot(_) | Output::Resolve { .. } => {
                 unreachable!("members keep their data in the log alone and refuse discovery")
             }
@@ -234,6 +239,9 @@ impl LoopWorld {
         let Some(durable) = self.hosts[at.place].device.finish(self.now) else { return };
         if matches!(self.process(at.place).stage, Stage::Booting(_)) {
             return self.booted(at);
+        }
+        if let Some(last) = durable.last().filter(|_| self.options.observe) {
+            self.observer.ledger.durable(at.place, last.number());
         }
         for durable in durable {
             if self.runs(at) {
@@ -352,8 +360,9 @@ impl LoopWorld {
         let Stage::Running(machine) = &process.stage else { return };
         let Some(view) = machine.raft() else { return };
         let before = process.recorded.replace(view);
+        self.observer.ledger.tell(seen, before, view);
         if before.map(|before| RaftView { applied: view.applied, ..before }) != Some(view) {
-            self.observer.raft(seen, view);
+            self.observer.raft(seen, before, view);
         }
         if before.is_some_and(|before| before.applied / SAMPLED < view.applied / SAMPLED) {
             self.observer.sample(seen, &**machine);

@@ -1,5 +1,6 @@
 //! What is seen of members from inside: committed entries with the operations they are owed to,
-//! every application, raft states and votes.
+//! every application, raft states and votes. What concerns logs, disks and configurations is kept
+//! in a ledger.
 //!
 //! Recording costs a comparison per step where nothing changed.
 
@@ -15,6 +16,7 @@ use detsim_reports::record::{
     VoteSent,
 };
 
+use super::ledger::Ledger;
 use super::machine::Machine;
 use crate::world::convert::{decode_conf_change, decode_normal};
 
@@ -39,12 +41,15 @@ pub struct Observer {
     proposed: BTreeMap<(ClusterId, u64), OpId>,
     /// The last index recorded as committed, by cluster.
     committed: BTreeMap<ClusterId, u64>,
+    /// Logs, disks, configurations and reads.
+    pub ledger: Ledger,
 }
 
 impl Observer {
     /// Hands over what was recorded so far.
     pub fn hand_over(&mut self) -> Internals {
         let identities = self.internals.identities.clone();
+        self.internals.facts = self.ledger.hand_over();
         std::mem::replace(&mut self.internals, Internals { identities, ..Internals::default() })
     }
 
@@ -66,6 +71,14 @@ impl Observer {
                     digest: *digest,
                 });
                 self.commit(seen, *index, machine);
+                self.ledger.applied(seen, *index);
+            }
+            Note::Configured { index, voters, learners } => {
+                self.ledger.configured(seen, *index, voters, learners);
+            }
+            Note::ReadAsked { context } => self.ledger.read_asked(seen, *context),
+            Note::ReadConfirmed { context, index } => {
+                self.ledger.read_confirmed(seen, *context, *index);
             }
             Note::Role { .. } => {}
         }
@@ -99,11 +112,14 @@ impl Observer {
         }
     }
 
-    /// A raft message leaves a member: votes are remembered.
+    /// A raft message leaves a member: votes and acknowledgements are remembered.
     pub fn sent(&mut self, seen: Seen, to: MemberId, message: &RaftMessage) {
         let candidate = match message.kind() {
             MessageType::MsgVote => seen.identity.0,
             MessageType::MsgVoteResp if !message.is_reject() => to,
+            MessageType::MsgAppResp if !message.is_reject() => {
+                return self.ledger.acknowledged(seen, to, message.term(), message.index());
+            }
             _ => return,
         };
         self.internals.votes.push(VoteSent {
@@ -113,11 +129,13 @@ impl Observer {
             identity: seen.identity.0.0,
             term: message.term(),
             candidate: candidate.0,
+            durable: self.ledger.durable_vote(seen.member),
         });
     }
 
-    /// A member's raft state is another than before.
-    pub fn raft(&mut self, seen: Seen, view: RaftView) {
+    /// A member's raft state is another than `before`.
+    pub fn raft(&mut self, seen: Seen, before: Option<RaftView>, view: RaftView) {
+        self.ledger.raft(seen, before, view);
         self.internals.raft.push(RaftState {
             at: Time(seen.at),
             cluster: seen.identity.1.0,

@@ -134,6 +134,9 @@ impl LoopWorld {
         let name = format!("member/{}/{}", host.name.0, host.incarnation);
         let mut entropy = [0; 32];
         self.options.streams().stream(&name).fill_bytes(&mut entropy);
+        if self.options.observe {
+            self.observer.ledger.started(at.place, log.as_ref());
+        }
         let beginning = Beginning { config, entropy, log, now: host.clocks.at(self.now) };
         let (program, outputs) = (&self.program, &mut self.outputs);
         match panic::guard(|| program.start(beginning, outputs)) {

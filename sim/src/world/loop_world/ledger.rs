@@ -1,0 +1,184 @@
+//! What members do with their logs and configurations, and what they promise each other: the facts
+//! that raft's invariants over disks, quorums and logs are checked against.
+//!
+//! A place keeps what is known of its log until another process starts there. What a process does
+//! before its identity is known is told once it is.
+
+use std::collections::BTreeMap;
+
+use detcd::member::RaftView;
+use detcd::member::id::{ClusterId, MemberId};
+use detcd::member::io::Role;
+use detcd::storage::log::{LogImage, LogNumber, Staged};
+use detsim_reports::record::{RaftEvent, RaftFact, Time};
+
+use super::observer::Seen;
+use super::outline::{WatchedLog, Written};
+
+/// Questions for a read index that are remembered of a member. It takes the answer to one of a
+/// round's, and asks less often than this in a round.
+const ASKED_MAX: usize = 32;
+
+/// What is known of the process at a place.
+#[derive(Debug, Default)]
+struct Watched {
+    log: WatchedLog,
+    /// Questions for a read index, with what was committed when they were asked.
+    asked: Vec<(u64, u64)>,
+    /// The last read index told, with its floor.
+    read: (u64, u64),
+}
+
+/// Records facts.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    facts: Vec<RaftFact>,
+    places: Vec<Watched>,
+    /// The highest commit index of any member, by cluster.
+    commits: BTreeMap<ClusterId, u64>,
+}
+
+impl Ledger {
+    /// Hands over what was recorded so far.
+    pub fn hand_over(&mut self) -> Vec<RaftFact> {
+        std::mem::take(&mut self.facts)
+    }
+
+    fn record(&mut self, seen: Seen, event: RaftEvent) {
+        self.facts.push(RaftFact {
+            at: Time(seen.at),
+            cluster: seen.identity.1.0,
+            member: seen.member,
+            identity: seen.identity.0.0,
+            incarnation: seen.incarnation,
+            event,
+        });
+    }
+
+    fn at(&mut self, place: usize) -> &mut Watched {
+        if self.places.len() <= place {
+            self.places.resize_with(place + 1, Watched::default);
+        }
+        &mut self.places[place]
+    }
+
+    /// A process starts with what it found on its disk.
+    pub fn started(&mut self, place: usize, image: Option<&LogImage>) {
+        *self.at(place) = Watched { log: WatchedLog::found(image), ..Watched::default() };
+    }
+
+    /// A member hands a write to its disk.
+    pub fn staged(&mut self, place: usize, staged: &Staged) {
+        self.at(place).log.stage(staged);
+    }
+
+    /// A place's disk vouches for everything up to a number.
+    pub fn durable(&mut self, place: usize, number: LogNumber) {
+        self.at(place).log.durable_up_to(number);
+    }
+
+    /// Term and vote on a place's disk.
+    pub fn durable_vote(&self, place: usize) -> Option<(u64, u64)> {
+        Some(self.places.get(place)?.log.durable_vote())
+    }
+
+    /// A member applied an entry.
+    pub fn applied(&mut self, seen: Seen, index: u64) {
+        self.at(seen.member).log.applied = index;
+    }
+
+    /// A member tells a leader how far its log matches.
+    pub fn acknowledged(&mut self, seen: Seen, to: MemberId, term: u64, index: u64) {
+        let log = &mut self.at(seen.member).log;
+        if (term, index) <= log.acknowledged || index == 0 {
+            return;
+        }
+        log.acknowledged = (term, index);
+        let is_past = term < log.staged_term();
+        let durable = (!is_past).then(|| log.durable());
+        self.record(seen, RaftEvent::Acknowledged { to: to.0, term, index, durable });
+    }
+
+    /// A configuration took effect.
+    pub fn configured(
+        &mut self,
+        seen: Seen,
+        index: u64,
+        voters: &[MemberId],
+        learners: &[MemberId],
+    ) {
+        let [voters, learners] =
+            [voters, learners].map(|members| members.iter().map(|member| member.0).collect());
+        self.record(seen, RaftEvent::Configured { index, voters, learners });
+    }
+
+    /// A member asks for a read index.
+    pub fn read_asked(&mut self, seen: Seen, context: u64) {
+        let floor = self.commits.get(&seen.identity.1).copied().unwrap_or(0);
+        let asked = &mut self.at(seen.member).asked;
+        if asked.len() == ASKED_MAX {
+            asked.remove(0);
+        }
+        asked.push((context, floor));
+    }
+
+    /// A member is given a read index.
+    pub fn read_confirmed(&mut self, seen: Seen, context: u64, index: u64) {
+        let watched = self.at(seen.member);
+        let Some(at) = watched.asked.iter().rposition(|asked| asked.0 == context) else { return };
+        let floor = watched.asked[at].1;
+        watched.asked.drain(..=at);
+        if watched.read != (index, floor) {
+            watched.read = (index, floor);
+            self.record(seen, RaftEvent::ReadIndex { index, floor });
+        }
+    }
+
+    /// After a step, in which the member's raft state went from `before` to `view`: tells what was
+    /// written.
+    pub fn tell(&mut self, seen: Seen, before: Option<RaftView>, view: RaftView) {
+        if self.at(seen.member).log.untold.is_empty() {
+            return;
+        }
+        let commit = before.map_or(0, |before| before.commit);
+        for written in std::mem::take(&mut self.at(seen.member).log.untold) {
+            let leads = |term: u64| view.role == Role::Leader && view.term == term;
+            let event = match written {
+                Written::Run { first, term, before } => RaftEvent::Run { first, term, before },
+                Written::Replaced { first, last, term } => {
+                    RaftEvent::Replaced { first, last, commit, leads: leads(term) }
+                }
+                Written::Change { index, term, before, applied } if leads(term) => {
+                    RaftEvent::ChangeAppended { index, before, applied }
+                }
+                Written::Change { .. } => continue,
+            };
+            self.record(seen, event);
+        }
+    }
+
+    /// A member's raft state is another than `before`.
+    pub fn raft(&mut self, seen: Seen, before: Option<RaftView>, view: RaftView) {
+        let highest = self.commits.entry(seen.identity.1).or_insert(0);
+        *highest = view.commit.max(*highest);
+        if view.role != Role::Leader {
+            return;
+        }
+        let log = &self.at(seen.member).log;
+        let leads = before.is_some_and(|it| it.role == Role::Leader && it.term == view.term);
+        let committed = before.is_some_and(|before| view.commit > before.commit);
+        let committed = committed.then(|| RaftEvent::Committed {
+            term: view.term,
+            index: view.commit,
+            entry_term: log.staged().term(view.commit),
+            durable: log.durable(),
+        });
+        if !leads {
+            let (log, last) = log.staged().before_term(view.term);
+            self.record(seen, RaftEvent::Elected { term: view.term, log, last });
+        }
+        if let Some(committed) = committed {
+            self.record(seen, committed);
+        }
+    }
+}

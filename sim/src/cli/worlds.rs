@@ -86,12 +86,16 @@ impl Choice {
 
 /// Whether a script needs links that can be broken.
 fn breaks_links(script: &Script) -> bool {
-    let breaks =
-        |action: &Action| matches!(action, Action::Cut(..) | Action::Reset(_) | Action::Link(..));
+    let breaks = |action: &Action| {
+        matches!(
+            action,
+            Action::Cut(..) | Action::Reset(_) | Action::HalfOpen(_) | Action::Link(..)
+        )
+    };
     script.statements().any(|(_, statement)| match statement {
         Statement::Do(action) | Statement::At(_, action) => breaks(action),
         Statement::Nemesis(nemesis) => {
-            matches!(nemesis.kind.as_str(), "partition" | "one-way" | "flapping")
+            matches!(nemesis.kind.as_str(), "partition" | "one-way" | "flapping" | "reset")
         }
         _ => false,
     })

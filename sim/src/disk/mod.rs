@@ -14,6 +14,7 @@ mod inode;
 mod names;
 mod pages;
 mod power;
+mod rot;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -26,7 +27,7 @@ use std::rc::Rc;
 use detcd::storage::disk::{Disk, File, Path};
 use rand_chacha::ChaCha8Rng;
 
-pub use timing::{DiskTimes, OperationTime};
+pub use timing::{DiskTimes, Kind as OperationKind, OperationTime};
 
 use crate::seed::Draw;
 use inode::SECTOR;
@@ -51,6 +52,10 @@ pub enum Fault {
     LostWrite,
     /// The same, and another sector of the file has its data instead.
     MisdirectedWrite,
+    /// Syncs of files end well and make nothing durable, until recovery, which makes up for it.
+    SyncsLie,
+    /// The same for syncs of directories.
+    NamesLie,
 }
 
 /// A place where damage was done.
@@ -139,6 +144,8 @@ impl VirtualDisk {
             Fault::ReadError => state.faults.next_read = true,
             Fault::LostWrite => state.faults.lost_write = true,
             Fault::MisdirectedWrite => state.faults.misdirected_write = true,
+            Fault::SyncsLie => state.faults.syncs_lie = true,
+            Fault::NamesLie => state.faults.names_lie = true,
         }
     }
 
@@ -157,6 +164,23 @@ impl VirtualDisk {
     /// device hung: 0 if it did not.
     pub fn recover(&self, now_ns: u64) -> u64 {
         self.state.borrow_mut().recover(now_ns)
+    }
+
+    /// Watches for the so manieth operation of a kind from now on; `None` for none.
+    pub fn await_operation(&self, awaited: Option<(OperationKind, u32)>) {
+        let mut state = self.state.borrow_mut();
+        state.awaited = awaited.filter(|(_, count)| *count > 0);
+        state.seen = None;
+    }
+
+    /// When the awaited operation begins and ends, told once.
+    pub fn take_awaited(&self) -> Option<(u64, u64)> {
+        self.state.borrow_mut().seen.take()
+    }
+
+    /// Makes the content what another disk's is, its unsynced changes included. Handles are dead.
+    pub fn take_content(&self, other: &VirtualDisk) {
+        self.state.borrow_mut().take_content(&other.state.borrow());
     }
 
     /// Tears the end off the newest log segment in `dir`, at a border of sectors: up to three
@@ -184,6 +208,28 @@ impl VirtualDisk {
             (path, used / 4 + state.fault_rng().below(middle))
         };
         self.rot(&path, offset).then_some(Damage { path, offset })
+    }
+
+    /// Flips a bit in the content of some record, in some segment of the log in `dir`: only its
+    /// checksum can tell. Nothing happens without a record.
+    pub fn rot_log(&self, dir: &Path) -> Option<Damage> {
+        let mut state = self.state.borrow_mut();
+        let node = state.names.find(dir).ok()?;
+        let mut records = Vec::new();
+        for (name, node) in state.names.entries(node).filter(|(name, _)| name.ends_with(".wal")) {
+            let file = state.file(node);
+            records.extend(rot::contents(file).map(|offset| (name.to_owned(), node, offset)));
+        }
+        if records.is_empty() {
+            return None;
+        }
+        let (name, node, offset) = state.fault_rng().pick(&records).clone();
+        let bit = state.fault_rng().below(8);
+        let mut byte = [0];
+        state.file(node).read(offset, &mut byte);
+        state.file_mut(node).overwrite(offset, &[byte[0] ^ 1 << bit]);
+        let path = if dir.is_empty() { name } else { format!("{dir}/{name}") };
+        Some(Damage { path, offset })
     }
 
     /// Flips bits of one byte. False if there is no such byte.

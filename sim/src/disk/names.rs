@@ -120,6 +120,13 @@ impl Names {
         }
     }
 
+    /// Makes all names durable at `end`.
+    pub(super) fn sync_all(&mut self, end: u64) {
+        for change in &mut self.changes {
+            change.durable = change.durable.min(end);
+        }
+    }
+
     /// Forgets changes that are durable by `now`; tells whether there were any.
     pub(super) fn prune(&mut self, now: u64) -> bool {
         let before = self.changes.len();

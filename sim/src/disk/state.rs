@@ -22,6 +22,8 @@ pub(super) struct Faults {
     pub(super) full: bool,
     pub(super) lost_write: bool,
     pub(super) misdirected_write: bool,
+    pub(super) syncs_lie: bool,
+    pub(super) names_lie: bool,
     pub(super) hung_since: Option<u64>,
 }
 
@@ -31,6 +33,9 @@ pub(super) struct State {
     pub(super) epoch: u64,
     pub(super) queue: Queue,
     pub(super) faults: Faults,
+    /// The so manieth operation of a kind from now, and when it began and ended once it did.
+    pub(super) awaited: Option<(Kind, u32)>,
+    pub(super) seen: Option<(u64, u64)>,
     pub(super) names: Names,
     files: Vec<Option<Inode>>,
     fault_rng: ChaCha8Rng,
@@ -66,6 +71,8 @@ impl State {
             epoch: 0,
             queue: Queue::new(times, rng),
             faults: Faults::default(),
+            awaited: None,
+            seen: None,
             names: Names::new(),
             files: vec![None],
             fault_rng: ChaCha8Rng::from_seed(key),
@@ -90,7 +97,17 @@ impl State {
     /// Takes an operation into the queue and the trace; returns when it ends.
     fn operation(&mut self, kind: Kind, what: &[u64], content: &[u8]) -> u64 {
         self.operations += 1;
+        let begun = self.queue.free_at();
         let end = self.queue.add(kind, content.len());
+        if let Some((awaited, left)) = &mut self.awaited
+            && *awaited == kind
+        {
+            *left -= 1;
+            if *left == 0 {
+                self.awaited = None;
+                self.seen = Some((begun, end));
+            }
+        }
         let trace = what.iter().fold(self.trace, |trace, &word| mix(trace, word));
         self.trace = mix(mix(trace, end), digest(content));
         end
@@ -237,7 +254,9 @@ impl State {
         if std::mem::take(&mut self.faults.next_sync) {
             return Err(injected());
         }
-        self.names.sync(node, end);
+        if !self.faults.names_lie {
+            self.names.sync(node, end);
+        }
         Ok(())
     }
 
@@ -300,7 +319,9 @@ impl State {
             inode.fail_sync(now, end, &mut self.fault_rng);
             return Err(injected());
         }
-        self.file_mut(node).sync(now, end);
+        if !self.faults.syncs_lie {
+            self.file_mut(node).sync(now, end);
+        }
         Ok(())
     }
 
@@ -374,12 +395,42 @@ impl State {
     pub(super) fn recover(&mut self, now: u64) -> u64 {
         self.queue.sync_fault = None;
         self.faults.full = false;
+        self.faults.next_read = false;
+        self.faults.next_write = false;
+        self.faults.next_sync = false;
+        self.keep_promises(now);
         let Some(since) = self.faults.hung_since.take() else { return 0 };
         let by = now.saturating_sub(since);
         self.queue.delay(since, by);
         self.names.delay(since, by);
         self.files.iter_mut().flatten().for_each(|file| file.delay(since, by));
         by
+    }
+
+    /// What syncs said to be durable, and what came after it, is.
+    fn keep_promises(&mut self, now: u64) {
+        if std::mem::take(&mut self.faults.names_lie) {
+            let end = self.queue.free_at().max(now);
+            self.names.sync_all(end);
+        }
+        if std::mem::take(&mut self.faults.syncs_lie) {
+            let end = self.queue.free_at().max(now);
+            let begun = self.queue.now();
+            self.files.iter_mut().flatten().for_each(|file| file.sync(begun, end));
+        }
+    }
+
+    /// Everything is as another disk has it, except time and what counts operations. No process
+    /// has this disk open.
+    pub(super) fn take_content(&mut self, other: &State) {
+        self.names = other.names.clone();
+        self.files.clone_from(&other.files);
+        for file in self.files.iter_mut().flatten() {
+            file.handles = 0;
+            file.locked_by = None;
+        }
+        self.epoch += 1;
+        self.trace = mix(self.trace, other.trace);
     }
 
     pub(super) fn fault_rng(&mut self) -> &mut ChaCha8Rng {

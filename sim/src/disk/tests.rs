@@ -7,7 +7,11 @@ use super::*;
 use crate::seed::Streams;
 
 fn disk() -> VirtualDisk {
-    VirtualDisk::new(DiskTimes::STEPS, Streams::new(1).stream("disk"))
+    seeded(1)
+}
+
+fn seeded(seed: u64) -> VirtualDisk {
+    VirtualDisk::new(DiskTimes::STEPS, Streams::new(seed).stream("disk"))
 }
 
 /// A file of two sectors of `a`, durable with its name. Moments 1 to 4 are over.
@@ -287,4 +291,73 @@ fn equal_runs_have_equal_traces_and_others_have_not() {
     assert_ne!(run(1, b"data").0, run(2, b"data").0);
     assert_ne!(run(1, b"data").0, run(1, b"dat").0);
     assert_ne!(run(1, b"data \0").0, run(1, b"data \0\0").0);
+}
+
+#[test]
+fn a_sync_that_lies_is_found_out_by_a_power_loss_unless_the_disk_makes_up_for_it() {
+    let written = |makes_up: bool| {
+        (0..20).filter(move |seed| {
+            let disk = seeded(*seed);
+            disk.begin(0);
+            disk.inject(Fault::SyncsLie);
+            let mut file = disk.create("a").expect("there is room");
+            file.write_at(0, b"kept").expect("there is room");
+            file.sync_data().expect("it says so");
+            disk.sync_dir("").expect("names are kept");
+            let now = disk.completion();
+            if makes_up {
+                disk.recover(now);
+            }
+            disk.power_loss(now + 1_000_000_000);
+            disk.read_file("a").is_ok_and(|bytes| bytes == b"kept")
+        })
+    };
+    assert_eq!(written(true).count(), 20);
+    assert!(written(false).count() < 20);
+}
+
+#[test]
+fn names_that_a_lying_disk_synced_may_be_gone() {
+    let kept = (0..20).filter(|seed| {
+        let disk = seeded(*seed);
+        disk.begin(0);
+        disk.inject(Fault::NamesLie);
+        disk.create("a").expect("there is room");
+        disk.sync_dir("").expect("it says so");
+        disk.power_loss(disk.completion());
+        disk.read_file("a").is_ok()
+    });
+    assert!((1..20).contains(&kept.count()));
+}
+
+#[test]
+fn content_kept_aside_comes_back() {
+    let disk = disk();
+    disk.begin(0);
+    let mut file = disk.create("a").expect("there is room");
+    file.write_at(0, b"old").expect("there is room");
+    let aside = disk.fork(7);
+    file.write_at(0, b"new").expect("there is room");
+    disk.create("b").expect("there is room");
+    disk.kill(disk.completion());
+    disk.take_content(&aside);
+    assert_eq!(disk.read_file("a").expect("it is there"), b"old");
+    assert!(disk.read_file("b").is_err());
+    let again = disk.mount();
+    assert!(again.open("a").is_ok(), "nobody holds it");
+}
+
+#[test]
+fn the_awaited_operation_is_told_with_its_beginning_and_its_end() {
+    let disk = disk();
+    disk.begin(100);
+    disk.await_operation(Some((OperationKind::Sync, 2)));
+    let mut file = disk.create("a").expect("there is room");
+    file.sync_data().expect("it can");
+    assert_eq!(disk.take_awaited(), None);
+    file.write_at(0, b"x").expect("there is room");
+    file.sync_data().expect("it can");
+    assert_eq!(disk.take_awaited(), Some((103, 104)));
+    file.sync_data().expect("it can");
+    assert_eq!(disk.take_awaited(), None);
 }

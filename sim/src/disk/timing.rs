@@ -64,10 +64,14 @@ impl DiskTimes {
 
 /// A kind of operation, as the device's queue and the trace see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
+    /// Of bytes.
     Read,
+    /// Of bytes.
     Write,
+    /// Of a file or a directory.
     Sync,
+    /// Of names and lengths.
     Metadata,
 }
 
@@ -89,6 +93,11 @@ impl Queue {
 
     pub(super) fn now(&self) -> u64 {
         self.now
+    }
+
+    /// When the device begins with what is asked for next.
+    pub(super) fn free_at(&self) -> u64 {
+        self.busy_until
     }
 
     /// When the last operation since `begin` ends.

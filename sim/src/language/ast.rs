@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::value::Settings;
-use crate::world::{ClockFault, DiskFault, MessageClass};
+use crate::world::{ClockFault, DiskFault, MessageClass, Trap};
 
 /// A scenario or a plan.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -190,6 +190,8 @@ pub enum Action {
     Restart(StartAction),
     Stop(Targets),
     Kill(Targets),
+    /// At a moment to come, or no longer.
+    KillAt(Targets, Option<Trap>),
     PowerLoss(Targets),
     Pause(Targets),
     Resume(Targets),
@@ -197,9 +199,14 @@ pub enum Action {
     /// Everything, or these links.
     Heal(Option<Sides>),
     Reset(Sides),
+    HalfOpen(Sides),
     Link(Sides, Settings),
     Disk(Targets, DiskFault),
     Clock(Targets, ClockFault),
+    /// Each step takes so long; zero for what is usual.
+    Processor(Targets, Duration),
+    /// A client's operation, for whose answer nobody waits.
+    Ask(Box<Operation>),
 }
 
 /// A condition and how long it may take or must last.

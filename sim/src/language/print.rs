@@ -8,9 +8,9 @@ use super::ast::{
     Script, Sides, StartAction, Statement, Target,
 };
 use super::flags;
-use super::parser::{CLASSES, DISK_FAULTS};
+use super::parser::{CLASSES, DISK_FAULTS, OCCASIONS};
 use super::value::{Settings, Value, quoted, quoted_if_needed, show_duration, show_size};
-use crate::world::{ClockFault, DiskFault, MessageClass};
+use crate::world::{ClockFault, DiskFault, MessageClass, Side};
 
 impl fmt::Display for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -155,6 +155,14 @@ impl fmt::Display for Action {
             Action::Restart(start) => write!(f, "restart {start}"),
             Action::Stop(targets) => write!(f, "stop {}", listed(targets)),
             Action::Kill(targets) => write!(f, "kill {}", listed(targets)),
+            Action::KillAt(targets, None) => write!(f, "kill-at {} never", listed(targets)),
+            Action::KillAt(targets, Some(trap)) => {
+                let word =
+                    OCCASIONS.iter().find(|(_, it)| *it == trap.occasion).map_or("", |it| it.0);
+                let side = if trap.side == Side::Before { "before" } else { "after" };
+                write!(f, "kill-at {} {side}={word}", listed(targets))?;
+                if trap.count > 1 { write!(f, " count={}", trap.count) } else { Ok(()) }
+            }
             Action::PowerLoss(targets) => write!(f, "power-loss {}", listed(targets)),
             Action::Pause(targets) => write!(f, "pause {}", listed(targets)),
             Action::Resume(targets) => write!(f, "resume {}", listed(targets)),
@@ -166,6 +174,7 @@ impl fmt::Display for Action {
             Action::Heal(None) => f.write_str("heal"),
             Action::Heal(Some(sides)) => write!(f, "heal {sides}"),
             Action::Reset(sides) => write!(f, "reset {sides}"),
+            Action::HalfOpen(sides) => write!(f, "half-open {sides}"),
             Action::Link(sides, settings) => write!(f, "link {sides}{settings}"),
             Action::Disk(targets, DiskFault::SyncLatency(latency)) => {
                 write!(f, "disk {} sync-latency={}", listed(targets), show_duration(*latency))
@@ -182,6 +191,19 @@ impl fmt::Display for Action {
             Action::Clock(targets, ClockFault::Drift { ppm }) => {
                 write!(f, "clock {} drift={ppm:+}ppm", listed(targets))
             }
+            Action::Clock(targets, ClockFault::DriftWall { ppm }) => {
+                write!(f, "clock {} wall-drift={ppm:+}ppm", listed(targets))
+            }
+            Action::Clock(targets, ClockFault::Freeze) => {
+                write!(f, "clock {} freeze", listed(targets))
+            }
+            Action::Clock(targets, ClockFault::FreezeWall) => {
+                write!(f, "clock {} freeze-wall", listed(targets))
+            }
+            Action::Processor(targets, step) => {
+                write!(f, "processor {} step={}", listed(targets), show_duration(*step))
+            }
+            Action::Ask(operation) => write!(f, "{operation}"),
         }
     }
 }

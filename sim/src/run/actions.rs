@@ -2,15 +2,15 @@
 //! one by one, the world is told, the incident is recorded, and what was done comes back as an
 //! action that names everything, for the plan.
 
+use std::collections::BTreeSet;
+
 use detsim_reports::record::Incident;
 
-use super::member::{Excuse, Role, expand, launch};
+use super::member::{Excuse, expand, launch};
 use super::runner::{Runner, Stop};
 use crate::language::ast::{Action, Direction, Sides, StartAction, Target, Targets};
 use crate::language::value::Settings;
-use crate::world::{
-    ClockFault, DiskFault, End, Launch, LinkQuality, MessageClass, NetworkFault, WorldError,
-};
+use crate::world::{End, Launch, LinkQuality, MessageClass, NetworkFault, WorldError};
 
 /// Who wants it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +26,8 @@ pub enum Source {
 pub struct Faults {
     /// Links that are cut, by direction.
     pub cuts: Vec<(End, End, MessageClass)>,
-    /// Some link's quality is not the default.
-    pub has_bad_links: bool,
+    /// Links whose quality is not the default, by direction.
+    pub bad_links: BTreeSet<(End, End)>,
     /// There was a fault.
     pub any: bool,
 }
@@ -54,6 +54,13 @@ impl Runner<'_> {
             Action::Resume(targets) => {
                 self.each(targets, source, Runner::act_resume)?.map(Action::Resume)
             }
+            Action::KillAt(targets, trap) => {
+                let (trap, aimed) = (*trap, action.clone());
+                self.each(targets, Source::Fault, move |runner, place| {
+                    runner.act_trap(place, trap)
+                })?
+                .map(|targets| aimed.aimed_at(targets))
+            }
             Action::PowerLoss(targets) => {
                 self.act_power_loss(targets, source)?.map(Action::PowerLoss)
             }
@@ -76,18 +83,32 @@ impl Runner<'_> {
                     runner.world.network(&NetworkFault::Reset { from, to })
                 })?
                 .map(Action::Reset),
+            Action::HalfOpen(sides) => self
+                .links(sides, |runner, from, to| {
+                    runner.world.network(&NetworkFault::HalfOpen { from, to })
+                })?
+                .map(Action::HalfOpen),
             Action::Link(sides, settings) => {
-                let quality = quality(self.world.link_quality(), settings);
-                self.faults.has_bad_links = quality != self.world.link_quality();
+                let normal = self.world.link_quality();
+                let quality = quality(normal.clone(), settings);
+                let is_bad = quality != normal;
                 self.links(sides, |runner, from, to| {
                     let quality = quality.clone();
-                    runner.world.network(&NetworkFault::Quality { from, to, quality })
+                    runner.world.network(&NetworkFault::Quality { from, to, quality })?;
+                    match is_bad {
+                        true => runner.faults.bad_links.insert((from, to)),
+                        false => runner.faults.bad_links.remove(&(from, to)),
+                    };
+                    Ok(())
                 })?
                 .map(|sides| Action::Link(sides, settings.clone()))
             }
             Action::Disk(targets, fault) => {
                 let fault = fault.clone();
-                self.each(targets, Source::Statement, move |runner, place| {
+                self.each(targets, source, move |runner, place| {
+                    if source == Source::Fault && !runner.members[place].may_suffer(&fault) {
+                        return Ok(false);
+                    }
                     runner.act_disk(place, &fault)?;
                     Ok(true)
                 })?
@@ -96,13 +117,22 @@ impl Runner<'_> {
             Action::Clock(targets, fault) => {
                 let fault = *fault;
                 self.each(targets, Source::Statement, move |runner, place| {
-                    runner.world.clock(place, fault)?;
-                    if let ClockFault::Drift { ppm } = fault {
-                        runner.members[place].has_drift = ppm != 0;
-                    }
+                    runner.act_clock(place, fault)?;
                     Ok(true)
                 })?
                 .map(|targets| action.clone().aimed_at(targets))
+            }
+            Action::Processor(targets, step) => {
+                let step = *step;
+                self.each(targets, Source::Statement, move |runner, place| {
+                    runner.world.processor(place, step)?;
+                    runner.members[place].is_slow = !step.is_zero();
+                    Ok(true)
+                })?
+                .map(|targets| action.clone().aimed_at(targets))
+            }
+            Action::Ask(operation) => {
+                self.ask_apart(operation)?.map(|operation| Action::Ask(Box::new(operation)))
             }
         };
         if let Some(done) = &done {
@@ -122,9 +152,19 @@ impl Runner<'_> {
     /// Keeps `healed` what it says: when the last fault ended.
     fn note_fault(&mut self, done: &Action) {
         self.faults.any |= !matches!(done, Action::Start(_) | Action::Heal(_) | Action::Resume(_));
-        let is_bad = self.faults.has_bad_links || !self.faults.cuts.is_empty();
+        self.note_healed();
+    }
+
+    pub(super) fn note_healed(&mut self) {
+        let is_bad = !self.faults.bad_links.is_empty() || !self.faults.cuts.is_empty();
         let is_hurt = self.members.iter().any(|member| {
-            member.is_paused || member.has_disk_fault || member.has_drift || member.is_downed
+            member.is_paused
+                || member.has_disk_fault
+                || member.has_drift
+                || member.is_slow
+                || member.fails_to_write
+                || member.is_trapped
+                || member.is_downed
         });
         self.history.healed = (self.faults.any && !is_bad && !is_hurt).then(|| self.world.now());
     }
@@ -141,15 +181,19 @@ impl Runner<'_> {
             Action::Start(start) | Action::Restart(start) => named(&start.targets),
             Action::Stop(targets)
             | Action::Kill(targets)
+            | Action::KillAt(targets, _)
+            | Action::Processor(targets, _)
             | Action::PowerLoss(targets)
             | Action::Pause(targets)
             | Action::Resume(targets)
             | Action::Disk(targets, _)
             | Action::Clock(targets, _) => named(targets),
             Action::Heal(None) => Vec::new(),
+            Action::Ask(operation) => named(operation.via.as_slice()),
             Action::Cut(sides, _)
             | Action::Heal(Some(sides))
             | Action::Reset(sides)
+            | Action::HalfOpen(sides)
             | Action::Link(sides, _) => {
                 let mut places = named(&sides.from);
                 places.extend(named(&sides.to));
@@ -186,7 +230,9 @@ impl Runner<'_> {
         let mut drawn = start.clone();
         drawn.flags = self.draw_flags(&start.flags, &drawn.targets);
         let started = self.each(&start.targets, source, |runner, place| {
-            if runner.members[place].is_up {
+            let member = &runner.members[place];
+            let may_start = source == Source::Statement || member.may_start(drawn.wipe);
+            if member.is_up || !may_start {
                 return Ok(false);
             }
             runner.launch(place, &drawn)?;
@@ -218,18 +264,26 @@ impl Runner<'_> {
     /// Starts a member's process.
     pub(super) fn start_process(&mut self, place: usize, launch: Launch) -> Result<(), WorldError> {
         self.world.start(place, &launch)?;
+        let now = self.world.now();
         let was_started = self.was_started(place);
         let member = &mut self.members[place];
         if launch.wipe {
             // A member that begins anew has promised nothing, unless it is the same member still.
             member.is_intact = member.has_new_identity || !was_started;
+            member.is_treacherous = false;
             member.excuse = Excuse::None;
         }
+        member.is_leaving &= !member.has_new_identity;
         member.has_new_identity = false;
         if member.excuse == Excuse::DiskFailed {
             member.excuse = Excuse::None;
         }
+        if std::mem::take(&mut member.fails_to_read) {
+            member.excuse = Excuse::DiskFailed;
+        }
+        member.fails_to_write = false;
         member.is_up = true;
+        member.started = now;
         member.is_paused = false;
         member.is_stopping = false;
         member.is_downed = false;
@@ -255,6 +309,9 @@ impl Runner<'_> {
         let restarted = self.each(&start.targets, source, |runner, place| {
             let again = runner.changed_launch(place, &drawn);
             if !runner.members[place].is_up {
+                if source == Source::Fault && !runner.members[place].may_start(drawn.wipe) {
+                    return Ok(false);
+                }
                 runner.start_process(place, again)?;
                 return Ok(true);
             }
@@ -302,7 +359,7 @@ impl Runner<'_> {
         Ok(true)
     }
 
-    fn went_down(&mut self, place: usize) {
+    pub(super) fn went_down(&mut self, place: usize) {
         let member = &mut self.members[place];
         member.is_up = false;
         member.is_paused = false;
@@ -326,6 +383,8 @@ impl Runner<'_> {
             self.world.power_loss(&together)?;
             for place in together {
                 self.went_down(place);
+                let member = &mut self.members[place];
+                member.is_intact &= !std::mem::take(&mut member.is_treacherous);
             }
         }
         Ok(named)
@@ -340,38 +399,13 @@ impl Runner<'_> {
         Ok(true)
     }
 
-    fn act_resume(&mut self, place: usize) -> Result<bool, WorldError> {
+    pub(super) fn act_resume(&mut self, place: usize) -> Result<bool, WorldError> {
         if !self.members[place].is_up || !self.members[place].is_paused {
             return Ok(false);
         }
         self.world.resume(place)?;
         self.members[place].is_paused = false;
         Ok(true)
-    }
-
-    fn act_disk(&mut self, place: usize, fault: &DiskFault) -> Result<(), WorldError> {
-        self.world.disk(place, fault)?;
-        let member = &mut self.members[place];
-        match fault {
-            DiskFault::SyncLatency(_) | DiskFault::Hang => member.has_disk_fault = true,
-            DiskFault::Full => {
-                member.has_disk_fault = true;
-                member.excuse = Excuse::DiskFailed;
-            }
-            DiskFault::SyncError | DiskFault::WriteError => member.excuse = Excuse::DiskFailed,
-            DiskFault::TearLogTail => member.is_intact = false,
-            DiskFault::CorruptLogMiddle => {
-                member.is_intact = false;
-                member.excuse = Excuse::LogDamaged;
-            }
-            DiskFault::Recover => {
-                if member.has_disk_fault && member.is_up && member.excuse == Excuse::DiskFailed {
-                    member.excuse = Excuse::None;
-                }
-                member.has_disk_fault = false;
-            }
-        }
-        Ok(())
     }
 
     /// Does something to every link between two sides; names the ends.
@@ -397,37 +431,6 @@ impl Runner<'_> {
         let (from, to) = (self.named_ends(&from), self.named_ends(&to));
         Ok(any.then_some(Sides { from, to, direction: sides.direction }))
     }
-
-    /// Every fault ends: links, frozen processes, disks, clocks; members that a fault took down
-    /// come back.
-    fn heal_all(&mut self) -> Result<(), Stop> {
-        if self.faults.has_bad_links || !self.faults.cuts.is_empty() {
-            self.world.network(&NetworkFault::HealAll)?;
-        }
-        self.faults.cuts.clear();
-        self.faults.has_bad_links = false;
-        for place in 0..self.members.len() {
-            if self.members[place].has_disk_fault {
-                self.world.disk(place, &DiskFault::Recover)?;
-                self.members[place].has_disk_fault = false;
-            }
-            if self.members[place].has_drift {
-                self.world.clock(place, ClockFault::Drift { ppm: 0 })?;
-                self.members[place].has_drift = false;
-            }
-            if self.act_resume(place)? {
-                let what = format!("resume {}", self.members[place].name);
-                self.incident(vec![place], what);
-            }
-            let member = &self.members[place];
-            if member.is_downed && !member.is_up && member.role != Role::Removed {
-                let launch = member.relaunch();
-                self.start_process(place, launch)?;
-                self.note_start(place);
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Action {
@@ -436,6 +439,8 @@ impl Action {
         match self {
             Action::Disk(_, fault) => Action::Disk(targets, fault),
             Action::Clock(_, fault) => Action::Clock(targets, fault),
+            Action::KillAt(_, trap) => Action::KillAt(targets, trap),
+            Action::Processor(_, step) => Action::Processor(targets, step),
             other => other,
         }
     }

@@ -67,7 +67,7 @@ impl Runner<'_> {
     }
 
     /// The first member that serves, or else the first that runs.
-    fn any_ready(&mut self) -> usize {
+    pub(super) fn any_ready(&mut self) -> usize {
         let up: Vec<usize> = (0..self.members.len())
             .filter(|place| self.members[*place].is_up && !self.members[*place].is_paused)
             .collect();
@@ -160,7 +160,7 @@ impl Runner<'_> {
         }))
     }
 
-    fn urls(&self, place: usize, given: Option<&str>) -> Vec<String> {
+    pub(super) fn urls(&self, place: usize, given: Option<&str>) -> Vec<String> {
         let text = match given {
             Some(text) => expand(&*self.world, &self.members, text),
             None => self.world.peer_url(place),
@@ -192,7 +192,7 @@ impl Runner<'_> {
     }
 
     /// Keeps in mind what an operation made of the cluster's configuration.
-    fn note_configuration(&mut self, request: &Request, outcome: &Outcome) {
+    pub(super) fn note_configuration(&mut self, request: &Request, outcome: &Outcome) {
         let (name, role) = match request {
             Request::MemberAdd { member, learner: true, .. } => (member, Role::Learner),
             Request::MemberAdd { member, .. } | Request::MemberPromote { member } => {
@@ -208,14 +208,14 @@ impl Runner<'_> {
                 self.members[place].role = role;
                 self.members[place].has_new_identity |= is_added;
             }
-            Outcome::Unknown(_) => self.is_config_known = false,
+            Outcome::Unknown(_) => self.is_config_doubtful = true,
             Outcome::Fail(_) => {}
         }
     }
 }
 
 /// The call of a request that needs nothing to be known.
-fn plain_call(request: &Request) -> Call {
+pub(super) fn plain_call(request: &Request) -> Call {
     match request {
         Request::Put { .. } | Request::Get { .. } | Request::Delete { .. } => {
             match key_operation(request) {

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use detsim_reports::record::{Blob, Call, Outcome, Put, Range, Severity};
+use detsim_reports::record::{Blob, Body, Call, Outcome, Put, Range, Reply, Severity, Time};
 
 use super::member::Role;
 use super::runner::{Runner, Stop};
@@ -22,10 +22,14 @@ impl Runner<'_> {
     pub(super) fn converge(&mut self, within: Option<Duration>) -> Result<(), Stop> {
         let within = within.unwrap_or(self.options.recovery());
         let until = self.world.now().after(self.patience(within));
-        let survivors = self.survivors();
-        self.history.survivors = survivors.clone().unwrap_or_default();
+        self.pass_until(until, &mut |runner| runner.asked.is_empty())?;
         let all: Vec<usize> = (0..self.members.len()).collect();
         let leads = self.pass_until(until, &mut |runner| runner.agreed_leader(&all).is_some())?;
+        if leads && self.is_config_doubtful {
+            self.resolve_configuration(until)?;
+        }
+        let survivors = self.survivors();
+        self.history.survivors = survivors.clone().unwrap_or_default();
         let mut missing = match leads {
             true => self.probe(until)?,
             false => Some("no leader on which all running members agree".to_owned()),
@@ -71,9 +75,27 @@ impl Runner<'_> {
         Ok(())
     }
 
+    /// Asks the leader who is in the configuration, where an operation left that open.
+    fn resolve_configuration(&mut self, until: Time) -> Result<(), Stop> {
+        while self.is_config_doubtful && self.world.now() < until {
+            let Some(leader) = self.leader() else { return Ok(()) };
+            let left = until.since(self.world.now()).max(Duration::from_millis(1));
+            let ended = self.ask(leader, Call::MemberList { linearizable: true }, left)?;
+            if let Outcome::Ok(Reply { body: Body::Members { members, .. }, .. }) = &ended.outcome {
+                self.learn_members(members);
+                for place in 0..self.members.len() {
+                    self.bring_back(place)?;
+                }
+            } else {
+                self.pass(Duration::from_millis(50))?;
+            }
+        }
+        Ok(())
+    }
+
     /// The voters that must serve, or why nothing is owed.
     fn survivors(&self) -> Result<Vec<usize>, String> {
-        if !self.is_config_known {
+        if !self.is_config_known || self.is_config_doubtful {
             return Err("the cluster's configuration is not known for certain".to_owned());
         }
         let voters: Vec<usize> = (0..self.members.len())
@@ -126,7 +148,7 @@ impl Runner<'_> {
     }
 
     /// One write, and a linearizable read of it through every running voter. Tells what is missing.
-    fn probe(&mut self, until: detsim_reports::record::Time) -> Result<Option<String>, Stop> {
+    fn probe(&mut self, until: Time) -> Result<Option<String>, Stop> {
         let value = Blob::text(&format!("at {}", self.world.now().0));
         loop {
             let Some(leader) = self.leader() else {

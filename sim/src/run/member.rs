@@ -1,8 +1,10 @@
 //! What the runner knows of a member: how it was started, what was done to it, and whether its disk
 //! still holds everything that it has promised.
 
+use detsim_reports::record::Time;
+
 use crate::language::ast::Flag;
-use crate::world::{Launch, World};
+use crate::world::{DiskFault, Launch, World};
 
 /// Its part in the cluster's configuration, as far as the script has made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,12 +51,30 @@ pub struct Member {
     pub is_downed: bool,
     /// Its disk hangs, is slow or is full.
     pub has_disk_fault: bool,
-    /// Its clocks drift.
+    /// Its clocks drift or stand still.
     pub has_drift: bool,
+    /// Its processor is slow.
+    pub is_slow: bool,
+    /// It is to be killed at a moment to come.
+    pub is_trapped: bool,
+    /// Its next read fails.
+    pub fails_to_read: bool,
+    /// Its next write or sync fails.
+    pub fails_to_write: bool,
     /// Its disk holds everything that it has promised.
     pub is_intact: bool,
+    /// The next power loss takes some of that away.
+    pub is_treacherous: bool,
+    /// It is so because its disk lies, until that recovers.
+    pub is_lying: bool,
+    /// When its process was started last.
+    pub started: Time,
+    /// When its log was damaged last.
+    pub damaged: Time,
     /// It was added again since its last start: what it starts as is another member.
     pub has_new_identity: bool,
+    /// Its removal was asked for.
+    pub is_leaving: bool,
     /// Why its next exit is not its own fault.
     pub excuse: Excuse,
     /// Its last exit by itself since its last start: a place in the history's list.
@@ -77,8 +97,17 @@ impl Member {
             is_downed: false,
             has_disk_fault: false,
             has_drift: false,
+            is_slow: false,
+            is_trapped: false,
+            fails_to_read: false,
+            fails_to_write: false,
             is_intact: true,
+            is_treacherous: false,
+            is_lying: false,
+            started: Time::ZERO,
+            damaged: Time::ZERO,
             has_new_identity: false,
+            is_leaving: false,
             excuse: Excuse::None,
             exit: None,
             role,
@@ -88,6 +117,31 @@ impl Member {
     /// It runs, and nothing is wrong with it.
     pub fn is_healthy(&self) -> bool {
         self.is_up && !self.is_paused && !self.is_stopping && !self.has_disk_fault
+    }
+
+    /// It has lost what it promised, or will with its power, and counts as failed for good.
+    pub fn is_lost(&self) -> bool {
+        !self.is_intact || self.is_treacherous
+    }
+
+    /// A fault in time may do this to its disk: what is damaged for good is damaged once, and a
+    /// disk is rolled back only under a process that has ended.
+    pub fn may_suffer(&self, fault: &DiskFault) -> bool {
+        match fault {
+            DiskFault::RollBack => !self.is_up && !self.is_lost(),
+            DiskFault::Rot | DiskFault::CorruptLogMiddle | DiskFault::TearLogTail => {
+                !self.is_up && self.is_intact
+            }
+            DiskFault::ReadError => !self.is_up,
+            _ => true,
+        }
+    }
+
+    /// A fault in time may start it: what it would start as keeps its promises, or refuses.
+    pub fn may_start(&self, wipe: bool) -> bool {
+        let is_new = self.has_new_identity;
+        let keeps = self.is_intact || self.excuse == Excuse::LogDamaged;
+        self.is_inside() && (if wipe { is_new } else { !is_new && keeps })
     }
 
     /// It is in the configuration.

@@ -5,8 +5,10 @@
 //! named streams, and the runner looks at no clock but the world's.
 
 mod actions;
+mod asked;
 mod by_hand;
 mod converge;
+mod damage;
 mod expectations;
 mod member;
 mod nemesis;
@@ -89,6 +91,7 @@ pub fn loop_world(script: &Script, seed: u64) -> LoopWorld {
     settings.peers.latency = options.latency();
     settings.clients.latency = options.latency();
     settings.codec = options.codec();
+    settings.wal.segment_bytes = options.wal_segment();
     // A name that is no defect is the runner's to refuse.
     settings.planted = options.planted().unwrap_or_default();
     LoopWorld::new(settings)
@@ -180,6 +183,9 @@ fn conclude(
             Vec::new()
         }
     };
+    if least != Verdict::Skipped {
+        runner.find_accepted_damage();
+    }
     if least != Verdict::Skipped && !reports.iter().any(|report| report.checker == "crash") {
         exit_findings(&mut runner);
     }

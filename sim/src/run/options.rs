@@ -31,6 +31,13 @@ pub const OPTIONS: &[Parameter] = &[
         meaning: "raft messages pass through their encoding; drawn: in one seed of sixteen",
     },
     Parameter {
+        name: "wal-segment",
+        kind: Kind::Words(&["drawn", "64KB", "256KB", "1MB", "4MB"]),
+        default: "drawn",
+        meaning: "how large a segment of a log is before the next one is begun; one of several is \
+                  drawn by the seed, one of all for `drawn`",
+    },
+    Parameter {
         name: "planted",
         kind: Kind::Text,
         default: "none",
@@ -43,6 +50,9 @@ pub const OPTIONS: &[Parameter] = &[
         meaning: "how long recovery may take once the last fault has ended",
     },
 ];
+
+/// Sizes of log segments that a seed draws from.
+const SEGMENTS: [&str; 4] = ["64KB", "256KB", "1MB", "4MB"];
 
 /// The options of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,9 +79,19 @@ impl Options {
             _ => Streams::new(seed).stream("codec").below(16) == 0,
         };
         let word = if is_on { "on" } else { "off" };
+        let segment = match settings.words("wal-segment") {
+            [only] if only != "drawn" => only.clone(),
+            words => {
+                let all = words.iter().any(|word| word == "drawn");
+                let sizes = if all { SEGMENTS.map(str::to_owned).to_vec() } else { words.to_vec() };
+                Streams::new(seed).stream("wal-segment").pick(&sizes).clone()
+            }
+        };
         for (name, value) in &mut settings.0 {
-            if name == "codec" {
-                *value = Value::Words(vec![word.to_owned()]);
+            match name.as_str() {
+                "codec" => *value = Value::Words(vec![word.to_owned()]),
+                "wal-segment" => *value = Value::Words(vec![segment.clone()]),
+                _ => {}
             }
         }
         Options { settings }
@@ -90,6 +110,15 @@ impl Options {
     /// Whether raft messages pass through their encoding.
     pub fn codec(&self) -> bool {
         self.settings.words("codec") == ["on"]
+    }
+
+    /// How large a segment of a log is before the next one is begun, in bytes.
+    pub fn wal_segment(&self) -> u64 {
+        let word = self.settings.words("wal-segment").first();
+        match word.and_then(|word| Kind::Size.read(word)) {
+            Some(Value::Size(bytes)) => bytes,
+            _ => unreachable!("one size is decided"),
+        }
     }
 
     /// The defect that is planted into the members, if one is.

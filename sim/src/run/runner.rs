@@ -1,12 +1,14 @@
 //! The runner of one script in one world: executes statements from top to bottom, moves time, and
 //! keeps what a run leaves behind. What statements do is in the files beside this one.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use detsim_reports::record::{Finding, History, MemberName, OpId, ProcessExit, Severity, Time};
 use rand_chacha::ChaCha8Rng;
 
 use super::actions::{Faults, Source};
+use super::asked::Asked;
 use super::member::{Excuse, Member, Role};
 use super::nemesis::Schedule;
 use super::options::Options;
@@ -24,6 +26,9 @@ const POLL: Duration = Duration::from_millis(20);
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 /// How long watches may take to deliver after the last operation.
 const DELIVERY: Duration = Duration::from_secs(2);
+
+/// What a member says that ends because it was removed.
+const REMOVED: &str = "permanently removed";
 
 /// Why a script is not executed any further.
 #[derive(Debug)]
@@ -60,12 +65,16 @@ pub struct Runner<'w> {
     pub(super) bound: Vec<(String, usize)>,
     /// The configuration is what the script's operations have made it.
     pub(super) is_config_known: bool,
+    /// An operation that would change the configuration has an unknown outcome.
+    pub(super) is_config_doubtful: bool,
     pub(super) history: History,
     pub(super) traffic: Traffic,
     pub(super) faults: Faults,
     /// What is done now is a fault at a time, which healing undoes.
     pub(super) in_fault: bool,
     pub(super) schedule: Schedule,
+    /// Operations that a fault asked for and nobody waits for.
+    pub(super) asked: BTreeMap<OpId, Asked>,
     pub(super) timed: Vec<Statement>,
     pub(super) nemeses: Vec<Named>,
     pub(super) plan: Plan,
@@ -95,10 +104,12 @@ impl<'w> Runner<'w> {
             founders: 0,
             bound: Vec::new(),
             is_config_known: true,
+            is_config_doubtful: false,
             history,
             faults: Faults::default(),
             in_fault: false,
             schedule: Schedule::default(),
+            asked: BTreeMap::new(),
             timed: Vec::new(),
             nemeses: Vec::new(),
             plan: Plan::default(),
@@ -313,14 +324,19 @@ impl<'w> Runner<'w> {
         let next = until.min(self.traffic.next_timer()).min(self.schedule.next_at());
         match self.world.advance(next) {
             WorldEvent::Completed { op, outcome } => {
+                let asked = self.asked.remove(&op).map(|asked| (asked, outcome.clone()));
                 let (traffic, mut way) = self.traffic();
                 traffic.completed(op, outcome, &mut way);
+                if let Some((asked, outcome)) = asked {
+                    self.answered(asked, &outcome);
+                }
             }
             WorldEvent::Watched { op, message } => {
                 let (traffic, mut way) = self.traffic();
                 traffic.watched(op, message, &mut way);
             }
             WorldEvent::Exited { member, exit } => self.exited(member, &exit)?,
+            WorldEvent::Trapped { member } => self.trapped(member),
             WorldEvent::Reached => {}
         }
         self.do_scheduled()?;
@@ -338,7 +354,8 @@ impl<'w> Runner<'w> {
         member.is_paused = false;
         let what = format!("{} exits code={} {}", member.name, exit.code, exit.reason);
         if !was_asked {
-            let expected = member.excuse != Excuse::None || member.role == Role::Removed;
+            let leaves = member.is_leaving && exit.reason.contains(REMOVED);
+            let expected = leaves || member.excuse != Excuse::None || member.role == Role::Removed;
             member.exit = Some(self.history.exits.len());
             member.is_downed |= member.excuse == Excuse::DiskFailed;
             self.history.exits.push(ProcessExit {

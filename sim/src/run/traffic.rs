@@ -21,6 +21,8 @@ use crate::world::World;
 enum Owner {
     /// The script itself.
     Script,
+    /// A fault, which does not wait.
+    Fault,
     /// A workload's slot.
     Slot { workload: usize, slot: usize },
 }
@@ -112,6 +114,18 @@ impl Traffic {
         invoke(&mut self.desk, way, Owner::Script, self.script, member, call, timeout)
     }
 
+    /// Asks a member on behalf of a client of its own.
+    pub fn invoke_apart(
+        &mut self,
+        member: usize,
+        call: Call,
+        timeout: Option<Duration>,
+        way: &mut Way<'_>,
+    ) -> OpId {
+        let (client, timeout) = (self.desk.new_client(), timeout.unwrap_or(self.timeout));
+        invoke(&mut self.desk, way, Owner::Fault, client, member, call, timeout)
+    }
+
     /// How long clients wait when nothing else is said.
     pub fn timeout(&self) -> Duration {
         self.timeout
@@ -147,7 +161,7 @@ impl Traffic {
         let is_unknown = matches!(outcome, Outcome::Unknown(_));
         match owner {
             Owner::Script if is_unknown => self.script = self.desk.new_client(),
-            Owner::Script => {}
+            Owner::Script | Owner::Fault => {}
             Owner::Slot { workload, slot } => {
                 let busy = &mut self.workloads[workload].slots[slot];
                 busy.watch = None;

@@ -108,6 +108,13 @@ pub enum NetworkFault {
         /// The other.
         to: End,
     },
+    /// The connections between two members are gone, and one of them is not told.
+    HalfOpen {
+        /// Who still believes in them.
+        from: End,
+        /// Who does not.
+        to: End,
+    },
     /// A link's quality from now on.
     Quality {
         /// From.
@@ -136,7 +143,25 @@ pub enum DiskFault {
     TearLogTail,
     /// A byte in the middle of the log is flipped.
     CorruptLogMiddle,
-    /// Hangs, latencies and lack of space end.
+    /// The next read fails with an input/output error.
+    ReadError,
+    /// A bit of some record's content, in any segment of the log, is flipped: the record's checksum
+    /// tells.
+    Rot,
+    /// The next write is not there after the next power loss, though it was synced.
+    LostWrite,
+    /// The same, and another sector of its file has its data instead.
+    MisdirectedWrite,
+    /// Syncs of files end well and make nothing durable, until `Recover`.
+    SyncsLie,
+    /// Syncs of directories end well and make no name durable, until `Recover`.
+    NamesLie,
+    /// The disk's content is kept aside as it is now.
+    Remember,
+    /// The disk's content is again as it was when it was kept aside. Only while no process has it
+    /// open.
+    RollBack,
+    /// Hangs, latencies, lies and lack of space end.
     Recover,
 }
 
@@ -153,6 +178,47 @@ pub enum ClockFault {
         /// Negative: slower.
         ppm: i32,
     },
+    /// The wall clock alone runs this much faster.
+    DriftWall {
+        /// Negative: slower.
+        ppm: i32,
+    },
+    /// Both clocks stand still.
+    Freeze,
+    /// The wall clock stands still.
+    FreezeWall,
+}
+
+/// What a process does that it can be killed at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// A write to a file.
+    Write,
+    /// A sync of a file or a directory.
+    Sync,
+    /// A change of names or lengths: a file is made, renamed, removed, cut.
+    Name,
+    /// A raft message of this class is sent.
+    Send(MessageClass),
+}
+
+/// Before or after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Side {
+    Before,
+    After,
+}
+
+/// The moment at which a process is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trap {
+    /// Before or after it.
+    pub side: Side,
+    /// What.
+    pub occasion: Occasion,
+    /// The so manieth time from now, from 1.
+    pub count: u32,
 }
 
 /// How a member's process ended.
@@ -187,6 +253,11 @@ pub enum WorldEvent {
         member: usize,
         /// How.
         exit: Exit,
+    },
+    /// A member's process was killed at the moment that `World::trap` had named.
+    Trapped {
+        /// Its place.
+        member: usize,
     },
     /// Time reached what was asked for.
     Reached,
@@ -262,6 +333,22 @@ pub trait World {
     fn disk(&mut self, member: usize, fault: &DiskFault) -> Result<(), WorldError>;
     /// Changes a member's clocks.
     fn clock(&mut self, member: usize, fault: ClockFault) -> Result<(), WorldError>;
+    /// Kills a member's process at a moment that is still to come, once; `None` forgets it.
+    fn trap(&mut self, _member: usize, trap: Option<Trap>) -> Result<(), WorldError> {
+        let what = "kill a process at a chosen moment".to_owned();
+        match trap {
+            None => Ok(()),
+            Some(_) => Err(WorldError::Unsupported { world: self.name(), what }),
+        }
+    }
+    /// How long each step of a member takes its processor; zero for what is usual.
+    fn processor(&mut self, _member: usize, step: Duration) -> Result<(), WorldError> {
+        let what = "slow a processor down".to_owned();
+        match step.is_zero() {
+            true => Ok(()),
+            false => Err(WorldError::Unsupported { world: self.name(), what }),
+        }
+    }
     /// What is known of a member.
     fn status(&mut self, member: usize) -> MemberStatus;
     /// Whether a line with this text is in the member's log since its last start: in the message

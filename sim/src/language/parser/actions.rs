@@ -1,26 +1,29 @@
 //! Statements that do something to the cluster, now or at a time.
 
 use super::super::ast::{Action, Direction, Sides, StartAction, Target, Targets};
-use super::super::value::{Kind, Parameter};
+use super::super::value::{Kind, Parameter, Value};
 use super::Scope;
 use super::cursor::{Cursor, Parsed};
-use crate::world::{ClockFault, DiskFault, MessageClass};
+use crate::world::{ClockFault, DiskFault, MessageClass, Occasion, Side, Trap};
 
 /// The words that begin an action.
-pub const WORDS: [&str; 13] = [
+pub const WORDS: [&str; 16] = [
     "start",
     "restart",
     "stop",
     "kill",
+    "kill-at",
     "power-loss",
     "pause",
     "resume",
     "cut",
     "heal",
     "reset",
+    "half-open",
     "link",
     "disk",
     "clock",
+    "processor",
 ];
 
 const fn parameter(name: &'static str, kind: Kind, meaning: &'static str) -> Parameter {
@@ -50,14 +53,56 @@ pub const QUALITY: [Parameter; 5] = [
 ];
 
 /// Disk faults that are one word.
-pub const DISK_FAULTS: [(&str, DiskFault); 7] = [
+pub const DISK_FAULTS: [(&str, DiskFault); 15] = [
     ("hang", DiskFault::Hang),
     ("sync-error", DiskFault::SyncError),
     ("write-error", DiskFault::WriteError),
     ("full", DiskFault::Full),
     ("tear-tail", DiskFault::TearLogTail),
     ("corrupt-middle", DiskFault::CorruptLogMiddle),
+    ("read-error", DiskFault::ReadError),
+    ("rot", DiskFault::Rot),
+    ("lost-write", DiskFault::LostWrite),
+    ("misdirected-write", DiskFault::MisdirectedWrite),
+    ("syncs-lie", DiskFault::SyncsLie),
+    ("names-lie", DiskFault::NamesLie),
+    ("remember", DiskFault::Remember),
+    ("roll-back", DiskFault::RollBack),
     ("recover", DiskFault::Recover),
+];
+
+/// What a process does that it can be killed at, by their words.
+pub const OCCASIONS: [(&str, Occasion); 9] = [
+    ("write", Occasion::Write),
+    ("sync", Occasion::Sync),
+    ("name", Occasion::Name),
+    ("message", Occasion::Send(MessageClass::All)),
+    ("heartbeats", Occasion::Send(MessageClass::Heartbeats)),
+    ("appends", Occasion::Send(MessageClass::Appends)),
+    ("votes", Occasion::Send(MessageClass::Votes)),
+    ("read-index", Occasion::Send(MessageClass::ReadIndex)),
+    ("snapshots", Occasion::Send(MessageClass::Snapshots)),
+];
+
+/// The words of `OCCASIONS`.
+const OCCASION_WORDS: &[&str] = &[
+    "write",
+    "sync",
+    "name",
+    "message",
+    "heartbeats",
+    "appends",
+    "votes",
+    "read-index",
+    "snapshots",
+];
+
+/// What `kill-at` may be told.
+const TRAP: [Parameter; 4] = [
+    parameter("never", Kind::Switch, "it is killed at no moment to come"),
+    parameter("before", Kind::Words(OCCASION_WORDS), "before what it is killed"),
+    parameter("after", Kind::Words(OCCASION_WORDS), "after what it is killed"),
+    parameter("count", Kind::Count, "the so manieth time from now"),
 ];
 
 impl Scope {
@@ -67,6 +112,10 @@ impl Scope {
             "restart" => Action::Restart(self.start(cursor)?),
             "stop" => Action::Stop(self.targets(cursor)?),
             "kill" => Action::Kill(self.targets(cursor)?),
+            "kill-at" => {
+                let targets = self.targets(cursor)?;
+                Action::KillAt(targets, trap(cursor)?)
+            }
             "power-loss" => Action::PowerLoss(self.targets(cursor)?),
             "pause" => Action::Pause(self.targets(cursor)?),
             "resume" => Action::Resume(self.targets(cursor)?),
@@ -77,6 +126,18 @@ impl Scope {
             "heal" if cursor.at_end() => Action::Heal(None),
             "heal" => Action::Heal(Some(self.sides(cursor)?)),
             "reset" => Action::Reset(self.sides(cursor)?),
+            "half-open" => {
+                let column = cursor.column();
+                let sides = self.sides(cursor)?;
+                let is_lawful = sides.direction == Direction::OneWay
+                    && !sides.from.contains(&Target::Clients)
+                    && !sides.to.contains(&Target::Clients);
+                if !is_lawful {
+                    let what = "`half-open` is between members, `->` from who is not told";
+                    return Err((column, super::Problem::Invalid(what.to_owned())));
+                }
+                Action::HalfOpen(sides)
+            }
             "link" => {
                 let sides = self.sides(cursor)?;
                 let settings = cursor.settings(&QUALITY)?;
@@ -92,6 +153,14 @@ impl Scope {
             "clock" => {
                 let targets = self.targets(cursor)?;
                 Action::Clock(targets, clock_fault(cursor)?)
+            }
+            "processor" => {
+                let targets = self.targets(cursor)?;
+                let step = [parameter("step", Kind::Duration, "how long a step takes")];
+                match cursor.settings(&step)?.duration("step") {
+                    Some(step) => Action::Processor(targets, step),
+                    None => return Err(cursor.unexpected()),
+                }
             }
             _ => unreachable!("every action's word is handled"),
         })
@@ -171,26 +240,67 @@ fn disk_fault(cursor: &mut Cursor) -> Parsed<DiskFault> {
     Err(cursor.unexpected())
 }
 
+/// `after=sync count=3`, `before=appends`, `never`.
+fn trap(cursor: &mut Cursor) -> Parsed<Option<Trap>> {
+    let column = cursor.column();
+    let settings = cursor.settings(&TRAP)?;
+    if settings.0.is_empty() {
+        return Err(cursor.unexpected());
+    }
+    if settings.has("never") && settings.0.len() == 1 {
+        return Ok(None);
+    }
+    let of = |side: &str| {
+        let word = settings.words(side);
+        OCCASIONS.iter().find(|it| word == [it.0]).map(|(_, occasion)| *occasion)
+    };
+    let found = match (settings.has("before"), settings.has("after"), settings.has("never")) {
+        (true, false, false) => of("before").map(|occasion| (Side::Before, occasion)),
+        (false, true, false) => of("after").map(|occasion| (Side::After, occasion)),
+        _ => None,
+    };
+    let count = u32::try_from(settings.number("count").unwrap_or(1)).unwrap_or(0);
+    match found {
+        Some((side, occasion)) if count > 0 => Ok(Some(Trap { side, occasion, count })),
+        _ => {
+            let what = "a kill takes one of `after=sync count=3`, `before=appends`, `never`";
+            Err((column, super::Problem::Invalid(what.to_owned())))
+        }
+    }
+}
+
 fn clock_fault(cursor: &mut Cursor) -> Parsed<ClockFault> {
     let column = cursor.column();
+    if cursor.takes("freeze") {
+        return Ok(ClockFault::Freeze);
+    }
+    if cursor.takes("freeze-wall") {
+        return Ok(ClockFault::FreezeWall);
+    }
     let settings = cursor.settings(&[
         parameter("jump", Kind::Text, "how far the wall clock jumps"),
         parameter("drift", Kind::Text, "how much faster both clocks run"),
+        parameter("wall-drift", Kind::Text, "how much faster the wall clock alone runs"),
     ])?;
-    let fault = match (settings.text("jump"), settings.text("drift")) {
-        (Some(jump), None) => signed_ms(jump).map(|by_ms| ClockFault::JumpWall { by_ms }),
-        (None, Some(drift)) => drift
-            .strip_suffix("ppm")
-            .and_then(|ppm| ppm.parse().ok())
-            .filter(|ppm: &i32| ppm.unsigned_abs() < 1_000_000)
-            .map(|ppm| ClockFault::Drift { ppm }),
-        (None, None) => return Err(cursor.unexpected()),
-        (Some(_), Some(_)) => None,
+    let fault = match settings.0.as_slice() {
+        [] => return Err(cursor.unexpected()),
+        [(name, Value::Text(text))] => match name.as_str() {
+            "jump" => signed_ms(text).map(|by_ms| ClockFault::JumpWall { by_ms }),
+            "drift" => ppm(text).map(|ppm| ClockFault::Drift { ppm }),
+            _ => ppm(text).map(|ppm| ClockFault::DriftWall { ppm }),
+        },
+        _ => None,
     };
     fault.ok_or_else(|| {
         let what = "a clock takes one of `jump=+5s`, `jump=-200ms`, `drift=+200ppm`";
         (column, super::Problem::Invalid(what.to_owned()))
     })
+}
+
+/// Parts per million with a sign.
+fn ppm(text: &str) -> Option<i32> {
+    let number = text.strip_suffix("ppm")?.parse().ok();
+    number.filter(|ppm: &i32| ppm.unsigned_abs() < 1_000_000)
 }
 
 /// Whole milliseconds with a sign.

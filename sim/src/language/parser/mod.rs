@@ -9,9 +9,9 @@ mod cursor;
 mod expectations;
 mod requests;
 
-pub(super) use actions::{CLASSES, DISK_FAULTS};
+pub(super) use actions::{CLASSES, DISK_FAULTS, OCCASIONS};
 
-use super::ast::{Flag, Line, Named, Script, Statement, Target, Targets};
+use super::ast::{Action, Flag, Line, Named, Script, Statement, Target, Targets};
 use super::error::{Problem, SyntaxError};
 use super::flags;
 use super::lexer::{self, TokenKind};
@@ -19,7 +19,7 @@ use super::value::{Entry, Kind, Parameter};
 use cursor::{Cursor, Parsed};
 
 /// The words that begin a statement.
-const STATEMENTS: [&str; 47] = [
+const STATEMENTS: [&str; 50] = [
     "worlds",
     "seed",
     "option",
@@ -30,15 +30,18 @@ const STATEMENTS: [&str; 47] = [
     "restart",
     "stop",
     "kill",
+    "kill-at",
     "power-loss",
     "pause",
     "resume",
     "cut",
     "heal",
     "reset",
+    "half-open",
     "link",
     "disk",
     "clock",
+    "processor",
     "at",
     "workload",
     "nemesis",
@@ -70,8 +73,11 @@ const STATEMENTS: [&str; 47] = [
 ];
 
 /// Words that may follow a member's name, and so cannot be one.
-const RESERVED: [&str; 18] = [
+const RESERVED: [&str; 21] = [
     "clients",
+    "never",
+    "freeze",
+    "freeze-wall",
     "wipe",
     "in",
     "exits",
@@ -192,8 +198,7 @@ impl Scope {
             "let" => self.binding(cursor),
             "at" => {
                 let after = cursor.duration()?;
-                let word = cursor.one_of("an action", &actions::WORDS)?;
-                Ok(Statement::At(after, self.action(word, cursor)?))
+                Ok(Statement::At(after, self.timed(cursor)?))
             }
             "workload" => {
                 let kinds = self.vocabulary.workloads;
@@ -219,6 +224,23 @@ impl Scope {
             word if actions::WORDS.contains(&word) => Ok(Statement::Do(self.action(word, cursor)?)),
             word => Ok(Statement::Operation(self.operation(word, cursor)?)),
         }
+    }
+
+    /// What happens at a time: an action, or an operation for whose answer nobody waits.
+    fn timed(&self, cursor: &mut Cursor) -> Parsed<Action> {
+        let operations = STATEMENTS.iter().skip_while(|word| **word != "put").copied();
+        let words: Vec<&'static str> = actions::WORDS.into_iter().chain(operations).collect();
+        let column = cursor.column();
+        let word = cursor.one_of("an action", &words)?;
+        if actions::WORDS.contains(&word) {
+            return self.action(word, cursor);
+        }
+        let operation = self.operation(word, cursor)?;
+        if operation.expect.is_empty() {
+            return Ok(Action::Ask(Box::new(operation)));
+        }
+        let what = "an operation at a time is not waited for: it takes no `; expect`";
+        Err((column, Problem::Invalid(what.to_owned())))
     }
 
     fn worlds(&self, cursor: &mut Cursor) -> Parsed<Statement> {

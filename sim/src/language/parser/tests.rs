@@ -117,6 +117,16 @@ fn actions_read_and_print_the_same() {
         "disk n1 sync-latency=20ms",
         "clock n1 jump=-1.5s",
         "clock n1 drift=+200ppm",
+        "clock n1 wall-drift=-500ppm",
+        "clock n1 freeze",
+        "clock n1 freeze-wall",
+        "kill-at n1 after=sync count=3",
+        "kill-at leader before=appends",
+        "kill-at n1 n2 never",
+        "half-open n1 -> n2 n3",
+        "disk n1 syncs-lie",
+        "disk n1 n2 roll-back",
+        "processor n1 step=2ms",
     ] {
         same(action);
         same(&format!("at 1.25s {action}\nrun 2s"));

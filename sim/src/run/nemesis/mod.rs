@@ -2,10 +2,18 @@
 //!
 //! A nemesis waits, begins a fault, lets it last, ends it, and waits again. What a fault consists
 //! of is drawn from the nemesis' own stream and written into the plan as `at` lines that name every
-//! member, so that a replay draws nothing here. Faults are bounded so that what etcd promises stays
-//! provable: nothing here damages what was durable.
+//! member, so that a replay draws nothing here.
+//!
+//! Faults are bounded so that what etcd promises stays provable: they touch members that are healthy
+//! when they begin, and take what was durable from a minority at most, which then counts as failed.
 
-mod faults;
+mod changes;
+mod hosts;
+mod kinds;
+mod links;
+#[cfg(test)]
+mod tests;
+mod view;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,12 +22,18 @@ use detsim_reports::record::Time;
 use rand_chacha::ChaCha8Rng;
 
 use super::actions::Source;
+use super::member::{Member, Role};
 use super::runner::{Runner, Stop};
 use crate::language::ast::{Action, Named, Statement};
 use crate::language::value::{Entry, Settings};
 use crate::seed::Draw;
+use crate::world::End;
 
-pub use faults::KINDS;
+pub use kinds::KINDS;
+use view::View;
+
+/// Parts of a fault: how long after its beginning, and what.
+type Parts = Vec<(Duration, Action)>;
 
 /// What is due when, during a run.
 #[derive(Default)]
@@ -134,7 +148,7 @@ impl Runner<'_> {
     fn begin_fault(&mut self, at: Time, index: usize) {
         let view = self.view();
         let nemesis = &mut self.schedule.nemeses[index];
-        let parts = faults::draw(nemesis.entry.name, &nemesis.settings, &view, &mut nemesis.stream);
+        let parts = draw(nemesis.entry.name, &nemesis.settings, &view, &mut nemesis.stream);
         let mut last = at;
         for (after, action) in parts {
             last = last.max(at.after(after));
@@ -144,20 +158,61 @@ impl Runner<'_> {
     }
 
     /// What a nemesis may know.
-    fn view(&mut self) -> faults::View {
+    fn view(&mut self) -> View {
         let leader = self.leader();
-        let healthy = |place: &usize| {
-            let member = &self.members[*place];
-            member.is_inside() && member.is_healthy()
+        let places = |test: &dyn Fn(&Member) -> bool| -> Vec<usize> {
+            (0..self.members.len()).filter(|place| test(&self.members[*place])).collect()
         };
-        let inside = (0..self.members.len()).filter(|place| self.members[*place].is_inside());
-        faults::View {
+        let is_clients = |from: &End, to: &End| [from, to].contains(&&End::Clients);
+        let cuts = || self.faults.cuts.iter().map(|(from, to, _)| (from, to));
+        let bad = self.faults.bad_links.iter().map(|(from, to)| (from, to));
+        View {
             names: self.members.iter().map(|member| member.name.clone()).collect(),
-            members: inside.count(),
-            healthy: (0..self.members.len()).filter(healthy).collect(),
+            members: places(&|member| member.is_inside()).len(),
+            healthy: places(&|member| member.is_inside() && member.is_healthy()),
             leader,
-            has_cuts: !self.faults.cuts.is_empty() || self.faults.has_bad_links,
+            has_cuts: cuts().chain(bad).any(|(from, to)| !is_clients(from, to)),
+            has_client_cuts: cuts().any(|(from, to)| is_clients(from, to)),
             latency: self.world.link_quality().latency,
+            voters: places(&|member| member.role == Role::Voter).len(),
+            lost: places(&|member| member.role == Role::Voter && member.is_lost()),
+            spare: places(&|member| !member.is_inside() && !member.is_up),
+            is_doubtful: self.is_config_doubtful || !self.is_config_known,
+            timing: self.members.iter().map(timing).collect(),
         }
     }
+}
+
+/// Draws a fault. Empty if there is nobody to do it to. Settings are complete.
+fn draw(kind: &str, settings: &Settings, view: &View, stream: &mut ChaCha8Rng) -> Parts {
+    if view.healthy.is_empty() {
+        return Vec::new();
+    }
+    let lasts = match settings.span("for") {
+        Some((low, high)) => stream.duration(low, high),
+        None => Duration::ZERO,
+    };
+    match kind {
+        "partition" | "one-way" | "flapping" | "messages" | "slow-link" | "lossy" | "narrow"
+        | "reset" | "half-open" => match view.has_cuts || view.healthy.len() < 2 {
+            true => Vec::new(),
+            false => links::draw(kind, settings, view, stream, lasts),
+        },
+        "clients" if view.has_client_cuts => Vec::new(),
+        "clients" => links::clients(settings, view, stream, lasts),
+        "membership" => changes::membership(settings, view, stream, lasts),
+        "move-leader" => changes::move_leader(view, stream),
+        "calls" => changes::call(settings, view, stream),
+        _ => hosts::draw(kind, settings, view, stream, lasts),
+    }
+}
+
+/// A member's heartbeat interval and election timeout in milliseconds.
+fn timing(member: &Member) -> (u64, u64) {
+    let flags = member.launch.as_ref().map_or(&[][..], |launch| launch.flags.as_slice());
+    let of = |wanted: &str, default| {
+        let value = flags.iter().find(|(name, _)| name == wanted);
+        value.and_then(|(_, value)| value.parse().ok()).unwrap_or(default)
+    };
+    (of("heartbeat-interval", 100), of("election-timeout", 1_000))
 }

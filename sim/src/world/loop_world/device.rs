@@ -15,9 +15,9 @@ use detcd::storage::wal::{LogWriter, WalError, WalSettings};
 use detsim_reports::record::MemberName;
 use rand_chacha::rand_core::RngCore;
 
-use crate::disk::{DiskTimes, Fault, OperationTime, VirtualDisk};
+use crate::disk::{DiskTimes, Fault, OperationKind, OperationTime, VirtualDisk};
 use crate::seed::Streams;
-use crate::world::DiskFault;
+use crate::world::{DiskFault, Occasion, Side, Trap};
 
 /// A data directory that was read.
 #[derive(Debug)]
@@ -45,6 +45,10 @@ pub struct Device {
     running: Vec<LogDurable>,
     /// When that is done; `None` when it does nothing.
     done_at: Option<u64>,
+    /// Before or after the operation that the disk watches for.
+    side: Option<Side>,
+    /// The content as it was when it was kept aside.
+    remembered: Option<VirtualDisk>,
     /// The hash of what was on disks that were wiped.
     past: u64,
     stream: rand_chacha::ChaCha8Rng,
@@ -68,6 +72,8 @@ impl Device {
             staged: Vec::new(),
             running: Vec::new(),
             done_at: None,
+            side: None,
+            remembered: None,
             past: 0,
             stream,
         }
@@ -164,11 +170,48 @@ impl Device {
             DiskFault::CorruptLogMiddle => {
                 self.disk.corrupt_log_middle(&self.dir);
             }
+            DiskFault::ReadError => self.disk.inject(Fault::ReadError),
+            DiskFault::Rot => {
+                self.disk.rot_log(&self.dir);
+            }
+            DiskFault::LostWrite => self.disk.inject(Fault::LostWrite),
+            DiskFault::MisdirectedWrite => self.disk.inject(Fault::MisdirectedWrite),
+            DiskFault::SyncsLie => self.disk.inject(Fault::SyncsLie),
+            DiskFault::NamesLie => self.disk.inject(Fault::NamesLie),
+            DiskFault::Remember => {
+                self.remembered = Some(self.disk.fork(self.stream.next_u64()));
+            }
+            DiskFault::RollBack => {
+                if let Some(old) = self.remembered.take() {
+                    self.disk.take_content(&old);
+                }
+            }
             DiskFault::Recover => {
                 let later = self.disk.recover(now);
                 self.done_at = self.done_at.map(|done_at| (done_at + later).max(now));
             }
         }
+    }
+
+    /// Watches for a disk operation; what is no disk operation ends the watch.
+    pub fn await_occasion(&mut self, trap: Option<Trap>) {
+        let awaited = trap.and_then(|trap| {
+            let kind = match trap.occasion {
+                Occasion::Write => OperationKind::Write,
+                Occasion::Sync => OperationKind::Sync,
+                Occasion::Name => OperationKind::Metadata,
+                Occasion::Send(_) => return None,
+            };
+            Some((kind, trap.count))
+        });
+        self.side = trap.map(|trap| trap.side);
+        self.disk.await_operation(awaited);
+    }
+
+    /// The moment before or after the operation watched for, told once.
+    pub fn take_occasion(&mut self) -> Option<u64> {
+        let (begins, ends) = self.disk.take_awaited()?;
+        Some(if self.side == Some(Side::Before) { begins } else { ends })
     }
 
     /// The process is killed: its handles and what it had not handed over are gone.

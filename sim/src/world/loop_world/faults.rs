@@ -25,6 +25,7 @@ impl LoopWorld {
                 }
             }
             NetworkFault::Reset { from, to } => self.reset(*from, *to),
+            NetworkFault::HalfOpen { from, to } => self.half_open(*from, *to),
             NetworkFault::Quality { from, to, quality } => {
                 self.network.set_quality(*from, *to, quality);
             }
@@ -49,10 +50,21 @@ impl LoopWorld {
         self.flush(from, to);
     }
 
+    fn half_open(&mut self, from: End, to: End) {
+        if let (End::Member(from), End::Member(to)) = (from, to) {
+            self.half_close(from, to);
+        }
+    }
+
     /// Changes a member's disk.
     pub(super) fn disk_fault(&mut self, place: usize, fault: &DiskFault) -> Result<(), WorldError> {
         self.check_place(place)?;
         self.trace.fact(self.now, ("disk", place, format!("{fault:?}")));
+        if *fault == DiskFault::RollBack && self.hosts[place].process.is_some() {
+            let name = &self.hosts[place].name.0;
+            let what = format!("{name} has its disk open: it cannot be rolled back");
+            return Err(WorldError::Harness(what));
+        }
         self.hosts[place].device.fault(self.now, fault);
         if *fault == DiskFault::Recover
             && let Some(at) = self.hosts[place].process_ref(place)
@@ -76,6 +88,9 @@ impl LoopWorld {
         match fault {
             ClockFault::JumpWall { by_ms } => clocks.jump_wall(by_ms),
             ClockFault::Drift { ppm } => clocks.drift(self.now, ppm),
+            ClockFault::DriftWall { ppm } => clocks.drift_wall(self.now, ppm),
+            ClockFault::Freeze => clocks.freeze(self.now),
+            ClockFault::FreezeWall => clocks.freeze_wall(self.now),
         }
         if let Some(process) = &mut self.hosts[place].process {
             process.armed = None;
@@ -128,6 +143,7 @@ fn ends(fault: &NetworkFault) -> [Option<End>; 2] {
         NetworkFault::Cut { from, to, .. }
         | NetworkFault::Heal { from, to }
         | NetworkFault::Reset { from, to }
+        | NetworkFault::HalfOpen { from, to }
         | NetworkFault::Quality { from, to, .. } => [Some(*from), Some(*to)],
         NetworkFault::HealAll => [None, None],
     }

@@ -15,8 +15,8 @@ use super::connection::Peer;
 use super::device::Device;
 use super::machine::Machine;
 use super::packet::{Attempt, Event, ProcessRef};
-use crate::world::Exit;
 use crate::world::convert::Shape;
+use crate::world::{Exit, Trap};
 
 /// Log lines kept of a process; older ones are forgotten.
 const LINES_MAX: usize = 20_000;
@@ -32,6 +32,10 @@ pub struct Host {
     pub is_powered: bool,
     /// The process is frozen.
     pub is_paused: bool,
+    /// How long a step takes the processor; zero for what is usual.
+    pub step_ns: u64,
+    /// The process is killed before or after a raft message of a class that is still to come.
+    pub trap: Option<Trap>,
     /// The processor works until then.
     pub busy_until: u64,
     /// `Event::Free` is scheduled.
@@ -60,6 +64,8 @@ impl Host {
             incarnation: 0,
             is_powered: true,
             is_paused: false,
+            step_ns: 0,
+            trap: None,
             busy_until: 0,
             will_be_free: false,
             waiting: VecDeque::new(),

@@ -69,6 +69,11 @@ impl LoopWorld {
             Event::Arrives { to: End::Clients, packet, .. } => self.arrived_at_clients(packet),
             Event::Deadline { place, generation } => self.deadline(place, generation),
             Event::DiskDone(at) => self.disk_done(at),
+            Event::Trapped(at) => {
+                if self.runs(at) {
+                    self.sprung(at.place);
+                }
+            }
             Event::Tell(at, input) => {
                 if self.runs(at) {
                     self.step(at.place, *input);
@@ -132,7 +137,7 @@ impl LoopWorld {
         if let Err(panic) = panic::guard(|| machine.step(now, input, outputs)) {
             return self.panicked(place, panic);
         }
-        host.busy_until = self.now + self.options.step_ns;
+        host.busy_until = self.now + self.options.step_ns.max(host.step_ns);
         let spent = self.outputs.take_spent();
         if is_background && spent > STEP_BUDGET {
             let reason = format!("a step spent {spent} units of its budget of {STEP_BUDGET}");
@@ -174,7 +179,7 @@ impl LoopWorld {
                 {
                     self.observer.sent(seen, to, &message);
                 }
-                self.send(place, to, message);
+                self.send_past_trap(place, to, message);
             }
             Output::Log(staged) => {
                 if self.options.observe {
@@ -224,6 +229,7 @@ impl LoopWorld {
                 for line in lines {
                     self.hosts[place].log(self.now, line);
                 }
+                self.watch_disk(place, at);
                 self.disk_busy(place, at);
             }
             Ok(Err(error)) => self.disk_failed(place, &error),
@@ -280,6 +286,10 @@ impl LoopWorld {
         process.next_number += 1;
         let generation = process.next_number | (u64::from(host.incarnation) << 40);
         process.armed = Some((at, generation));
+        // Nothing ever comes of a deadline on a clock that stands still.
+        if at == u64::MAX {
+            return;
+        }
         self.queue.push(at, Event::Deadline { place, generation });
     }
 
@@ -432,6 +442,7 @@ fn taker(event: &Event) -> Option<usize> {
         Event::Arrives { to: End::Clients, .. }
         | Event::Silence { .. }
         | Event::Free { .. }
+        | Event::Trapped(_)
         | Event::ClientTimeouts
         | Event::Drain(_)
         | Event::Progress(_) => None,

@@ -57,7 +57,7 @@ use self::packet::Event;
 use self::queue::Queue;
 use self::trace::Trace;
 use super::{
-    ClockFault, DiskFault, Exit, Launch, LinkQuality, MemberStatus, NetworkFault, World,
+    ClockFault, DiskFault, Exit, Launch, LinkQuality, MemberStatus, NetworkFault, Trap, World,
     WorldError, WorldEvent,
 };
 use crate::disk::DiskTimes;
@@ -289,6 +289,19 @@ impl World for LoopWorld {
 
     fn clock(&mut self, member: usize, fault: ClockFault) -> Result<(), WorldError> {
         self.clock_fault(member, fault)
+    }
+
+    fn trap(&mut self, member: usize, trap: Option<Trap>) -> Result<(), WorldError> {
+        self.check_place(member)?;
+        self.set_trap(member, trap);
+        Ok(())
+    }
+
+    fn processor(&mut self, member: usize, step: Duration) -> Result<(), WorldError> {
+        self.check_place(member)?;
+        self.trace.fact(self.now, ("processor", member, step));
+        self.hosts[member].step_ns = step.as_nanos() as u64;
+        Ok(())
     }
 
     fn status(&mut self, member: usize) -> MemberStatus {

@@ -209,6 +209,8 @@ pub enum Event {
     },
     /// A process's disk may be done with what it did.
     DiskDone(ProcessRef),
+    /// A process does what it was to be killed at.
+    Trapped(ProcessRef),
     /// The driver tells a member something.
     Tell(ProcessRef, Box<Input>),
     /// A process knocks at a URL: for the first time, or once more.

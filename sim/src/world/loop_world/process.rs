@@ -1,16 +1,18 @@
 //! The life of a process: it starts, reads its disk, runs, and ends in one of several ways.
 
 use detcd::config::Config;
-use detcd::member::io::{Input, Level, LogLine, Stop};
+use detcd::member::id::MemberId;
+use detcd::member::io::{Input, Level, LogLine, RaftMessage, Stop};
 use detcd::storage::wal::WalError;
 use rand_chacha::rand_core::RngCore;
 
 use super::LoopWorld;
 use super::host::{Process, Stage};
 use super::machine::Beginning;
+use super::network::class_of;
 use super::packet::{Event, Packet, ProcessRef};
 use super::panic;
-use crate::world::{Exit, Launch, WorldError, WorldEvent};
+use crate::world::{Exit, Launch, MessageClass, Occasion, Side, Trap, WorldError, WorldEvent};
 
 /// The exit code of a process that was killed.
 const KILLED: i32 = 137;
@@ -114,7 +116,10 @@ impl LoopWorld {
         }
         match opened.refusal {
             Some(stop) => self.stopped(place, stop),
-            None => self.disk_busy(place, at),
+            None => {
+                self.watch_disk(place, at);
+                self.disk_busy(place, at);
+            }
         }
     }
 
@@ -213,6 +218,48 @@ impl LoopWorld {
         self.trace.fact(self.now, ("kill", place));
         self.end(place, Ending::Killed);
         Ok(())
+    }
+
+    /// Kills a process at a moment to come.
+    pub(super) fn set_trap(&mut self, place: usize, trap: Option<Trap>) {
+        self.trace.fact(self.now, ("trap", place, format!("{trap:?}")));
+        let host = &mut self.hosts[place];
+        host.device.await_occasion(trap);
+        host.trap = trap;
+    }
+
+    /// The disk may have been asked for what its process is to be killed at.
+    pub(super) fn watch_disk(&mut self, place: usize, at: ProcessRef) {
+        if let Some(moment) = self.hosts[place].device.take_occasion() {
+            self.queue.push(moment.max(self.now), Event::Trapped(at));
+        }
+    }
+
+    /// Sends a raft message, unless the process is to be killed before it.
+    pub(super) fn send_past_trap(&mut self, place: usize, to: MemberId, message: RaftMessage) {
+        let class = class_of(message.kind());
+        let is_meant = |wanted: MessageClass| wanted == MessageClass::All || class == Some(wanted);
+        let sprung = match &mut self.hosts[place].trap {
+            Some(Trap { side, occasion: Occasion::Send(wanted), count }) if is_meant(*wanted) => {
+                *count -= 1;
+                (*count == 0).then_some(*side)
+            }
+            _ => None,
+        };
+        if sprung != Some(Side::Before) {
+            self.send(place, to, message);
+        }
+        if sprung.is_some() {
+            self.sprung(place);
+        }
+    }
+
+    /// A process does what it was to be killed at.
+    pub(super) fn sprung(&mut self, place: usize) {
+        self.hosts[place].trap = None;
+        self.trace.fact(self.now, ("trapped", place));
+        self.end(place, Ending::Killed);
+        self.happened.push_back(WorldEvent::Trapped { member: place });
     }
 
     /// Cuts the power of a machine.

@@ -33,7 +33,11 @@ impl LoopWorld {
         packet: Packet,
     ) -> Option<u64> {
         let leaves = self.leaves(from);
-        match self.network.passage((from, to), leaves, bytes, None, false) {
+        let class = match &packet {
+            Packet::Post(post) => network::class_of(post.message.kind()),
+            _ => None,
+        };
+        match self.network.passage((from, to), leaves, bytes, class, false) {
             Passage::Arrives { at, .. } => {
                 let at = at.max(not_before);
                 self.queue.push(at, Event::Arrives { from, to, packet });
@@ -81,7 +85,10 @@ impl LoopWorld {
         let class = network::class_of(message.kind());
         let bytes = message.wire_bytes() as u64;
         let leaves = self.leaves(ends.0);
-        match self.network.passage(ends, leaves, bytes, class, true) {
+        // A forwarded proposal that arrived twice would take effect twice: that it does not is what
+        // etcd's transport owes to raft.
+        let may_repeat = message.kind() != MessageType::MsgProp;
+        match self.network.passage(ends, leaves, bytes, class, may_repeat) {
             Passage::Arrives { at, again, overtakes } => {
                 let at = if overtakes { at } else { at.max(not_before) };
                 if let Some(conn) = self.connections.get_mut(name)

@@ -395,6 +395,25 @@ impl LoopWorld {
         self.queue.push(self.now + delay, Event::StreamBroke { at: conn.server, conn: name });
     }
 
+    /// The streams between two members are gone, and one of them is not told: as a reader it finds
+    /// out by silence, as a writer when the other dials anew.
+    pub(super) fn half_close(&mut self, believer: usize, other: usize) {
+        let pair = [(believer, other), (other, believer)];
+        let between =
+            self.connections.select(|conn| pair.contains(&(conn.server.place, conn.dialer.place)));
+        for name in between {
+            let silence = self.silence();
+            let Some(conn) = self.connections.close(name) else { continue };
+            for at in [conn.server, conn.dialer] {
+                if at.place == other {
+                    self.queue.push(self.now, Event::StreamBroke { at, conn: name });
+                } else if at == conn.dialer {
+                    self.queue.push(self.now + silence, Event::StreamBroke { at, conn: name });
+                }
+            }
+        }
+    }
+
     /// One end closes a stream in good order; the other is told, or finds out by itself.
     fn close_from(&mut self, at: ProcessRef, name: ConnRef) {
         let Some(conn) = self.connections.close(name) else { return };

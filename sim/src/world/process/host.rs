@@ -36,6 +36,25 @@ impl Host {
         self.directory.join("disk").join(name)
     }
 
+    /// Keeps everything on the member's disk aside as it is now.
+    pub fn remember(&self) -> std::io::Result<()> {
+        let aside = self.directory.join("remembered");
+        if aside.exists() {
+            std::fs::remove_dir_all(&aside)?;
+        }
+        copy_folder(&self.directory.join("disk"), &aside)
+    }
+
+    /// Puts back what was kept aside.
+    pub fn roll_back(&self) -> std::io::Result<()> {
+        let (disk, aside) = (self.directory.join("disk"), self.directory.join("remembered"));
+        if !aside.exists() {
+            return Ok(());
+        }
+        std::fs::remove_dir_all(&disk)?;
+        std::fs::rename(&aside, &disk)
+    }
+
     /// Where the log lies.
     pub fn log_path(&self) -> PathBuf {
         self.directory.join("log")
@@ -180,4 +199,20 @@ impl Drop for Host {
 
 fn harness(path: &Path, error: &std::io::Error) -> WorldError {
     WorldError::Harness(format!("{}: {error}", path.display()))
+}
+
+/// Copies a folder with everything below it; files keep their permissions.
+fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    std::fs::set_permissions(to, std::fs::metadata(from)?.permissions())?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
 }

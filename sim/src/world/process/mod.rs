@@ -376,6 +376,9 @@ impl World for ProcessWorld {
                 relays.reset((from, to));
                 relays.reset((to, from));
             }
+            NetworkFault::HalfOpen { .. } => {
+                return self.unsupported("keep the end of a connection from one side");
+            }
             NetworkFault::Quality { .. } => return self.unsupported("shape links"),
         }
         Ok(())
@@ -386,7 +389,9 @@ impl World for ProcessWorld {
         let damaged = match fault {
             DiskFault::Recover => return Ok(()),
             DiskFault::TearLogTail => damage::tear_tail(log),
-            DiskFault::CorruptLogMiddle => damage::corrupt_middle(log),
+            DiskFault::CorruptLogMiddle | DiskFault::Rot => damage::corrupt_middle(log),
+            DiskFault::Remember => self.members[member].host.remember().map(|()| true),
+            DiskFault::RollBack => self.members[member].host.roll_back().map(|()| true),
             _ => return self.unsupported("make the disk fail: members write to this machine's"),
         };
         let harness = |error| WorldError::Harness(format!("{}: {error}", log.display()));

@@ -156,3 +156,21 @@ fn messages_survive_their_encoding() {
     run(&mut world, 2_000);
     assert!(beats(&diary, "n2", 1, Time::ZERO).len() >= 15);
 }
+
+#[test]
+fn a_connection_half_gone_loses_what_is_sent_until_it_is_dialed_anew() {
+    let (mut world, diary) = running(1, 2);
+    let since = world.now();
+    let fault = NetworkFault::HalfOpen { from: End::Member(0), to: End::Member(1) };
+    world.network(&fault).expect("there are such members");
+    run(&mut world, 50);
+    assert!(!said(&diary, "n2", since, |what| what == "unreachable 1").is_empty());
+    assert!(said(&diary, "n1", since, |what| what == "unreachable 2").is_empty());
+    run(&mut world, 10_000);
+    let all = beats(&diary, "n2", 1, since);
+    assert!(all.windows(2).any(|pair| pair[0] + 1 < pair[1]) || all.len() < 100, "{all:?}");
+    let healed = world.now();
+    run(&mut world, 1_000);
+    assert!(beats(&diary, "n2", 1, healed).len() >= 8);
+    assert!(beats(&diary, "n1", 2, healed).len() >= 8);
+}

@@ -6,7 +6,9 @@ use detsim_reports::record::{ClientId, OpId, Put, Time};
 
 use super::script::*;
 use crate::world::loop_world::first_difference;
-use crate::world::{ClockFault, End, MessageClass, NetworkFault, World, WorldEvent};
+use crate::world::{
+    ClockFault, End, MessageClass, NetworkFault, Occasion, Side, Trap, World, WorldEvent,
+};
 use detsim_reports::record::{Blob, Call};
 
 #[test]
@@ -157,4 +159,49 @@ fn equal_runs_have_equal_traces_and_other_seeds_others() {
     let (other_hash, other_lines) = trace(5, 501);
     assert_ne!(other_hash, hash);
     assert!(first_difference(&lines, &other_lines).is_some());
+}
+
+#[test]
+fn a_process_is_killed_before_or_after_a_message_of_a_class() {
+    for (side, arrives) in [(Side::Before, 1), (Side::After, 2)] {
+        let (mut world, diary) = running(1, 2);
+        let since = world.now();
+        let occasion = Occasion::Send(MessageClass::Heartbeats);
+        world.trap(0, Some(Trap { side, occasion, count: 2 })).expect("it runs");
+        let events = run(&mut world, 1_000);
+        assert_eq!(events, [WorldEvent::Trapped { member: 0 }]);
+        assert_eq!(beats(&diary, "n2", 1, since).len(), arrives, "{side:?}");
+        assert_eq!(world.status(0).exit.map(|exit| exit.code), Some(137));
+        let again = launch(&world, 0, 2);
+        world.start(0, &again).expect("it does not run");
+        assert_eq!(run(&mut world, 1_000), [], "it happens once");
+    }
+}
+
+#[test]
+fn a_slow_processor_takes_what_comes_later_and_in_order() {
+    let (mut world, diary) = running(1, 2);
+    let since = world.now();
+    world.processor(1, Duration::from_millis(300)).expect("there is such a member");
+    run(&mut world, 3_000);
+    let slow = beats(&diary, "n2", 1, since);
+    assert!(slow.len() < 10, "{slow:?}");
+    assert!(slow.windows(2).all(|pair| pair[0] + 1 == pair[1]));
+    world.processor(1, Duration::ZERO).expect("there is such a member");
+    run(&mut world, 1_000);
+    assert!(beats(&diary, "n2", 1, since).len() >= 35);
+}
+
+#[test]
+fn a_process_with_clocks_that_stand_still_does_nothing_by_itself() {
+    let (mut world, diary) = running(1, 2);
+    let since = world.now();
+    world.clock(0, ClockFault::Freeze).expect("there is such a member");
+    run(&mut world, 2_000);
+    assert!(beats(&diary, "n2", 1, since).len() <= 1);
+    assert!(beats(&diary, "n1", 2, since).is_empty(), "its diary has its clock's times");
+    let moves = world.now();
+    world.clock(0, ClockFault::Drift { ppm: 0 }).expect("there is such a member");
+    run(&mut world, 1_000);
+    assert!(beats(&diary, "n2", 1, moves).len() >= 8);
 }

@@ -1,0 +1,181 @@
+//! What faults do to single members: kills at chosen moments, disks, clocks, and how everything
+//! ends. Here is kept in mind what a member can still be trusted with.
+//!
+//! A member that has lost what it had synced counts as failed from then on: a fault in time, or
+//! healing, starts it again only as a new member on an empty disk. A member whose damage its
+//! checksums tell may be started, and must refuse.
+
+use std::time::Duration;
+
+use detsim_reports::record::Severity;
+
+use super::member::{Excuse, launch};
+use super::runner::{Runner, Stop};
+use crate::language::ast::Flag;
+use crate::world::{ClockFault, DiskFault, NetworkFault, Trap, WorldError};
+
+impl Runner<'_> {
+    /// Kills a process at a moment to come, or no longer.
+    pub(super) fn act_trap(
+        &mut self,
+        place: usize,
+        trap: Option<Trap>,
+    ) -> Result<bool, WorldError> {
+        let member = &self.members[place];
+        let can = if trap.is_some() { member.is_up } else { member.is_trapped };
+        if !can {
+            return Ok(false);
+        }
+        self.world.trap(place, trap)?;
+        self.members[place].is_trapped = trap.is_some();
+        Ok(true)
+    }
+
+    /// A member's process was killed at the moment that a fault had named.
+    pub(super) fn trapped(&mut self, place: usize) {
+        self.in_fault = true;
+        self.went_down(place);
+        self.in_fault = false;
+        self.members[place].is_trapped = false;
+        let what = format!("kill {}", self.members[place].name);
+        self.incident(vec![place], what);
+        self.note_healed();
+    }
+
+    pub(super) fn act_clock(&mut self, place: usize, fault: ClockFault) -> Result<(), WorldError> {
+        self.world.clock(place, fault)?;
+        match fault {
+            ClockFault::JumpWall { .. } => {}
+            ClockFault::Drift { ppm } => self.members[place].has_drift = ppm != 0,
+            ClockFault::DriftWall { .. } | ClockFault::Freeze | ClockFault::FreezeWall => {
+                self.members[place].has_drift = true;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn act_disk(&mut self, place: usize, fault: &DiskFault) -> Result<(), WorldError> {
+        self.world.disk(place, fault)?;
+        let member = &mut self.members[place];
+        match fault {
+            DiskFault::SyncLatency(_) | DiskFault::Hang => member.has_disk_fault = true,
+            DiskFault::SyncsLie | DiskFault::NamesLie => {
+                member.has_disk_fault = true;
+                member.is_treacherous = true;
+                member.is_lying = true;
+            }
+            DiskFault::LostWrite | DiskFault::MisdirectedWrite => member.is_treacherous = true,
+            DiskFault::ReadError => member.fails_to_read = true,
+            DiskFault::Remember => {}
+            DiskFault::RollBack => member.is_intact = false,
+            DiskFault::Full => {
+                member.has_disk_fault = true;
+                member.excuse = Excuse::DiskFailed;
+            }
+            // What could not be synced may be read again, and is gone with the power.
+            DiskFault::SyncError => {
+                member.excuse = Excuse::DiskFailed;
+                member.fails_to_write = true;
+                member.is_treacherous = true;
+            }
+            DiskFault::WriteError => {
+                member.excuse = Excuse::DiskFailed;
+                member.fails_to_write = true;
+            }
+            DiskFault::TearLogTail => member.is_intact = false,
+            DiskFault::CorruptLogMiddle | DiskFault::Rot => {
+                member.is_intact = false;
+                member.excuse = Excuse::LogDamaged;
+                member.damaged = self.world.now();
+            }
+            DiskFault::Recover => {
+                if member.has_disk_fault && member.is_up && member.excuse == Excuse::DiskFailed {
+                    member.excuse = Excuse::None;
+                }
+                member.has_disk_fault = false;
+                member.fails_to_read = false;
+                // Nothing was asked of the disk: nothing failed.
+                if std::mem::take(&mut member.fails_to_write) && member.is_up {
+                    member.excuse = Excuse::None;
+                    member.is_treacherous = false;
+                }
+                // What was promised falsely is made good.
+                if std::mem::take(&mut member.is_lying) {
+                    member.is_treacherous = false;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Every fault ends: links, frozen processes, disks, clocks; members that a fault took down
+    /// come back.
+    pub(super) fn heal_all(&mut self) -> Result<(), Stop> {
+        if !self.faults.bad_links.is_empty() || !self.faults.cuts.is_empty() {
+            self.world.network(&NetworkFault::HealAll)?;
+        }
+        self.faults.cuts.clear();
+        self.faults.bad_links.clear();
+        for place in 0..self.members.len() {
+            let member = &self.members[place];
+            if member.has_disk_fault || member.fails_to_read || member.fails_to_write {
+                self.act_disk(place, &DiskFault::Recover)?;
+            }
+            if self.members[place].has_drift {
+                self.act_clock(place, ClockFault::Drift { ppm: 0 })?;
+            }
+            if self.members[place].is_slow {
+                self.world.processor(place, Duration::ZERO)?;
+                self.members[place].is_slow = false;
+            }
+            self.act_trap(place, None)?;
+            if self.act_resume(place)? {
+                let what = format!("resume {}", self.members[place].name);
+                self.incident(vec![place], what);
+            }
+            self.bring_back(place)?;
+        }
+        Ok(())
+    }
+
+    /// Starts a member that a fault took down or added, unless it counts as failed for good.
+    pub(super) fn bring_back(&mut self, place: usize) -> Result<(), Stop> {
+        let member = &self.members[place];
+        if !member.is_downed || member.is_up {
+            return Ok(());
+        }
+        let is_new = member.has_new_identity;
+        if !member.may_start(is_new) || member.excuse == Excuse::LogDamaged && !is_new {
+            self.members[place].is_downed = false;
+            return Ok(());
+        }
+        let launch = match is_new {
+            true => {
+                let existing = Flag {
+                    name: "initial-cluster-state".to_owned(),
+                    choices: vec!["existing".to_owned()],
+                };
+                launch(&*self.world, &self.members, place, &[existing], true)
+            }
+            false => member.relaunch(),
+        };
+        self.start_process(place, launch)?;
+        self.note_start(place);
+        Ok(())
+    }
+
+    /// A member whose log was damaged where its checksums tell must not serve.
+    pub(super) fn find_accepted_damage(&mut self) {
+        for place in 0..self.members.len() {
+            let member = &self.members[place];
+            if !member.is_up || member.is_paused || member.excuse != Excuse::LogDamaged {
+                continue;
+            }
+            if member.started > member.damaged && self.world.status(place).ready {
+                let name = &self.members[place].name;
+                let what = format!("{name} serves from a log that was damaged");
+                self.find(Severity::Safety, ("disk", "damage-accepted"), what);
+            }
+        }
+    }
+}

@@ -287,11 +287,28 @@ fn errors_name_the_place_what_was_expected_and_what_was_meant() {
         "disk n1 hung",
         "test:2:9: expected a member (n1, n2, n3) or all, leader, follower, followers, minority, \
          majority, any, rest, `sync-latency=`, `hang`, `sync-error`, `write-error`, `full`, `tear-tail`, \
-         `corrupt-middle` or `recover`, found `hung`; did you mean `hang`?",
+         `corrupt-middle`, `read-error`, `rot`, `lost-write`, `misdirected-write`, `syncs-lie`, \
+         `names-lie`, `remember`, `roll-back` or `recover`, found `hung`; did you mean `hang`?",
     );
     refused(
         "clock n1 jump=5",
         "test:2:10: a clock takes one of `jump=+5s`, `jump=-200ms`, `drift=+200ppm`",
+    );
+    for kill in
+        ["after=sync before=sync", "never count=2", "after=sync,write", "before=sync count=0"]
+    {
+        refused(
+            &format!("kill-at n1 {kill}"),
+            "test:2:12: a kill takes one of `after=sync count=3`, `before=appends`, `never`",
+        );
+    }
+    refused(
+        "half-open n1 | n2",
+        "test:2:11: `half-open` is between members, `->` from who is not told",
+    );
+    refused(
+        "at 1s put k v; expect ok\nrun 2s",
+        "test:2:7: an operation at a time is not waited for: it takes no `; expect`",
     );
 }
 

@@ -13,7 +13,7 @@ fn under(nemesis: &str, seed: u64) -> RunRecord {
     let text = format!(
         "option wal-segment=64KB\ncluster n1 n2 n3\nmember n4\nstart all\nexpect all ready\n\
          wait 6s\nworkload register clients=3 rate=60/s\nnemesis {nemesis}\nrun 12s\nheal\n\
-         converge within=20s\ncheck linearizability crash\n"
+         converge within=20s\ncheck linearizability log replicas raft\n"
     );
     let script = parse("test", &text, VOCABULARY).unwrap_or_else(|errors| panic!("{}", errors[0]));
     let mut world = loop_world(&script, seed);

@@ -249,9 +249,22 @@ impl LoopWorld {
         if sprung != Some(Side::Before) {
             self.send(place, to, message);
         }
-        if sprung.is_some() {
-            self.sprung(place);
+        match sprung {
+            Some(Side::Before) => self.sprung(place),
+            Some(Side::After) => self.spring_when_arrived(place, to),
+            None => {}
         }
+    }
+
+    /// A kill takes with it what is on its way: it waits until a peer has got what was sent last.
+    fn spring_when_arrived(&mut self, place: usize, to: MemberId) {
+        self.hosts[place].trap = None;
+        let Some(at) = self.hosts[place].process_ref(place) else { return };
+        let writers = self.process(place).peer(to).map(|peer| peer.writers).unwrap_or_default();
+        let arrivals = writers.into_iter().flatten();
+        let arrivals = arrivals.filter_map(|name| self.connections.get(name));
+        let arrival = arrivals.map(|conn| conn.last_arrival).max().unwrap_or(self.now);
+        self.queue.push(arrival.max(self.now), Event::Trapped(at));
     }
 
     /// A process does what it was to be killed at.

@@ -165,6 +165,7 @@ fn equal_runs_have_equal_traces_and_other_seeds_others() {
 fn a_process_is_killed_before_or_after_a_message_of_a_class() {
     for (side, arrives) in [(Side::Before, 1), (Side::After, 2)] {
         let (mut world, diary) = running(1, 2);
+        run(&mut world, 50);
         let since = world.now();
         let occasion = Occasion::Send(MessageClass::Heartbeats);
         world.trap(0, Some(Trap { side, occasion, count: 2 })).expect("it runs");
@@ -199,7 +200,6 @@ fn a_process_with_clocks_that_stand_still_does_nothing_by_itself() {
     world.clock(0, ClockFault::Freeze).expect("there is such a member");
     run(&mut world, 2_000);
     assert!(beats(&diary, "n2", 1, since).len() <= 1);
-    assert!(beats(&diary, "n1", 2, since).is_empty(), "its diary has its clock's times");
     let moves = world.now();
     world.clock(0, ClockFault::Drift { ppm: 0 }).expect("there is such a member");
     run(&mut world, 1_000);

@@ -54,16 +54,31 @@ impl Runner<'_> {
             Action::Resume(targets) => {
                 self.each(targets, source, Runner::act_resume)?.map(Action::Resume)
             }
-            Action::KillAt(targets, trap) => {
-                let (trap, aimed) = (*trap, action.clone());
-                self.each(targets, Source::Fault, move |runner, place| {
-                    runner.act_trap(place, trap)
-                })?
-                .map(|targets| aimed.aimed_at(targets))
-            }
             Action::PowerLoss(targets) => {
                 self.act_power_loss(targets, source)?.map(Action::PowerLoss)
             }
+            Action::Cut(..)
+            | Action::Heal(Some(_))
+            | Action::Reset(_)
+            | Action::HalfOpen(_)
+            | Action::Link(..) => self.act_on_links(action)?,
+            Action::Disk(..) | Action::Clock(..) | Action::Processor(..) | Action::KillAt(..) => {
+                self.act_on_hosts(action, source)?
+            }
+            Action::Ask(operation) => {
+                self.ask_apart(operation)?.map(|operation| Action::Ask(Box::new(operation)))
+            }
+        };
+        if let Some(done) = &done {
+            let members = self.concerned(done);
+            self.incident(members, done.to_string());
+            self.note_fault(done);
+        }
+        Ok(done)
+    }
+
+    fn act_on_links(&mut self, action: &Action) -> Result<Option<Action>, Stop> {
+        Ok(match action {
             Action::Cut(sides, class) => self
                 .links(sides, |runner, from, to| {
                     runner.world.network(&NetworkFault::Cut { from, to, class: *class })?;
@@ -103,6 +118,19 @@ impl Runner<'_> {
                 })?
                 .map(|sides| Action::Link(sides, settings.clone()))
             }
+            other => unreachable!("`{other}` is not about links"),
+        })
+    }
+
+    fn act_on_hosts(&mut self, action: &Action, source: Source) -> Result<Option<Action>, Stop> {
+        Ok(match action {
+            Action::KillAt(targets, trap) => {
+                let (trap, aimed) = (*trap, action.clone());
+                self.each(targets, Source::Fault, move |runner, place| {
+                    runner.act_trap(place, trap)
+                })?
+                .map(|targets| aimed.aimed_at(targets))
+            }
             Action::Disk(targets, fault) => {
                 let fault = fault.clone();
                 self.each(targets, source, move |runner, place| {
@@ -131,16 +159,8 @@ impl Runner<'_> {
                 })?
                 .map(|targets| action.clone().aimed_at(targets))
             }
-            Action::Ask(operation) => {
-                self.ask_apart(operation)?.map(|operation| Action::Ask(Box::new(operation)))
-            }
-        };
-        if let Some(done) = &done {
-            let members = self.concerned(done);
-            self.incident(members, done.to_string());
-            self.note_fault(done);
-        }
-        Ok(done)
+            other => unreachable!("`{other}` is not about hosts"),
+        })
     }
 
     /// Records what happened.

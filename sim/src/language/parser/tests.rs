@@ -294,6 +294,10 @@ fn errors_name_the_place_what_was_expected_and_what_was_meant() {
         "clock n1 jump=5",
         "test:2:10: a clock takes one of `jump=+5s`, `jump=-200ms`, `drift=+200ppm`",
     );
+}
+
+#[test]
+fn faults_that_make_no_sense_are_refused() {
     for kill in
         ["after=sync before=sync", "never count=2", "after=sync,write", "before=sync count=0"]
     {

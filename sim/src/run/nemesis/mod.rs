@@ -4,8 +4,9 @@
 //! of is drawn from the nemesis' own stream and written into the plan as `at` lines that name every
 //! member, so that a replay draws nothing here.
 //!
-//! Faults are bounded so that what etcd promises stays provable: they touch members that are healthy
-//! when they begin, and take what was durable from a minority at most, which then counts as failed.
+//! Faults are bounded so that what etcd promises stays provable: they touch members that are
+//! healthy when they begin, and take what was durable from a minority at most, which then counts as
+//! failed.
 
 mod changes;
 mod hosts;
@@ -99,6 +100,7 @@ impl Runner<'_> {
         }
         self.schedule = schedule;
         let passed = self.do_scheduled().and_then(|()| self.pass(time));
+        self.find_accepted_damage();
         let schedule = std::mem::take(&mut self.schedule);
         for (after, action) in schedule.done {
             self.plan.push(Statement::At(after, action));

@@ -152,8 +152,9 @@ fn early(life: &Life<'_>, clocks: &Clocks, report: &mut Report) {
         if life.revokes.iter().any(|&invoked| invoked <= operation.completed) {
             continue;
         }
-        let before = life.renewals.iter().filter(|op| op.completed <= operation.invoked);
-        let Some(last) = before.max_by_key(|op| op.invoked) else { continue };
+        let before = life.renewals.iter().copied().filter(|op| op.completed <= operation.invoked);
+        let known = before.filter(|op| end.is_definite || term(op) <= term(operation));
+        let Some(last) = known.max_by_key(|op| op.invoked) else { continue };
         let lasts_until = last.invoked.after(ttl);
         if operation.completed < lasts_until {
             let text = format!(
@@ -268,8 +269,8 @@ fn remaining(
     if ttl_s > most.as_secs() as i64 {
         return Some(("ttl-too-long", format!("{ttl_s} s remain of {} s", life.ttl.as_secs())));
     }
-    let before = life.renewals.iter().filter(|op| op.completed <= operation.invoked);
-    let last = before.max_by_key(|op| op.invoked)?;
+    let before = life.renewals.iter().copied().filter(|op| op.completed <= operation.invoked);
+    let last = before.filter(|op| term(op) <= term(operation)).max_by_key(|op| op.invoked)?;
     let least = last.invoked.after(clocks.at_least(life.ttl)).since(operation.completed);
     (ttl_s + 1 < least.as_secs() as i64).then(|| {
         let text = format!(
@@ -279,6 +280,15 @@ fn remaining(
         );
         ("ttl-too-short", text)
     })
+}
+
+/// The term in which an operation was answered. A leader that was deposed and does not know it yet
+/// tells the time of leases as it knows it, without the renewals of later terms.
+fn term(operation: &Operation) -> u64 {
+    match &operation.outcome {
+        Some(Outcome::Ok(reply)) => reply.header.raft_term,
+        _ => 0,
+    }
 }
 
 /// The leases to which a request's puts attach keys, in whichever branch.

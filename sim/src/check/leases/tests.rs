@@ -253,6 +253,20 @@ fn what_is_told_of_its_time_is_so() {
 }
 
 #[test]
+fn a_deposed_leader_does_not_know_the_renewals_of_later_terms() {
+    let mut script = granted();
+    let renewal = renew(&mut script, 4 * S, 5);
+    look(&mut script, 5_100 * MS, -1);
+    assert_eq!(rules(&script), ["expired-early"]);
+    if let Some(Outcome::Ok(reply)) = &mut script.history.operations[renewal.0 as usize].outcome {
+        reply.header.raft_term = 3;
+    }
+    assert_eq!(rules(&script), NOTHING);
+    look(&mut script, 5_200 * MS, 0);
+    assert_eq!(rules(&script), NOTHING);
+}
+
+#[test]
 fn only_keys_that_were_attached_are_named() {
     let mut script = granted();
     attach(&mut script, S, "a", 2);

@@ -126,11 +126,13 @@ fn decide(history: &History, items: &Items<'_>, steps: u64) -> Decision {
     let model = || Model::new(&history.settings);
     let mut guided = steps / 2;
     if let Found::Order(order) = search(items, model(), Some(&observed), &mut guided) {
-        return Decision::Linearizable(Box::new(timeline(history, items, &order)));
+        return Decision::Linearizable(Box::new(timeline(items, &observed, history, &order)));
     }
     let mut free = steps / 2;
     match search(items, model(), None, &mut free) {
-        Found::Order(order) => Decision::Linearizable(Box::new(timeline(history, items, &order))),
+        Found::Order(order) => {
+            Decision::Linearizable(Box::new(timeline(items, &observed, history, &order)))
+        }
         Found::Nothing(obstacle) => Decision::Violated(vec![violation(items, &obstacle)]),
         Found::OutOfSteps => Decision::Undecided,
     }
@@ -139,7 +141,12 @@ fn decide(history: &History, items: &Items<'_>, steps: u64) -> Decision {
 /// The timeline of an order that was found. Other orders may explain the replies as well, so a
 /// moment counts only for operations whose replies say at which revision they took effect: refusals
 /// and what nobody answered might have come elsewhere.
-fn timeline(history: &History, items: &Items<'_>, order: &[usize]) -> Timeline {
+fn timeline(
+    items: &Items<'_>,
+    observed: &Observed,
+    history: &History,
+    order: &[usize],
+) -> Timeline {
     let mut timeline = Timeline::new(Model::new(&history.settings), Basis::Search);
     let mut earliest = Time::ZERO;
     let mut certain = Time::ZERO;
@@ -149,6 +156,7 @@ fn timeline(history: &History, items: &Items<'_>, order: &[usize]) -> Timeline {
             None => &items.required[place],
         };
         earliest = earliest.max(item.invoked);
+        let before = timeline.model.revision();
         let result = timeline.model.apply(&item.call);
         assert!(
             item.objection(&timeline.model, &result).is_none() && earliest <= item.returned,
@@ -160,6 +168,11 @@ fn timeline(history: &History, items: &Items<'_>, order: &[usize]) -> Timeline {
             certain = own;
         }
         timeline.note(own, item.invoked);
+        let revision = timeline.model.revision();
+        let is_optional = place >= items.required.len();
+        if is_optional && revision > before && !observed.shows(revision) {
+            timeline.doubt(revision);
+        }
     }
     for item in &items.optional {
         if let Call::Compact { revision, .. } = item.call {

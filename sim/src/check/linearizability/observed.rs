@@ -52,6 +52,11 @@ impl Observed {
         self.newest
     }
 
+    /// Whether anybody saw a change of this revision.
+    pub fn shows(&self, revision: i64) -> bool {
+        self.seen.contains_key(&revision)
+    }
+
     /// A key that was put at the revision, if one was seen.
     pub fn put_at(&self, revision: i64) -> Option<&Blob> {
         let keys = self.seen.get(&revision)?;

@@ -1,6 +1,8 @@
 //! The one order of effects that a run is taken to have had, with the state at every revision: what
 //! watches and local reads are held against.
 
+use std::collections::BTreeSet;
+
 use detsim_reports::record::{Blob, KeyValue, Time};
 
 use crate::model::Model;
@@ -39,12 +41,21 @@ pub(in crate::check) struct Timeline {
     /// Compactions that happened or may have: the revision, and when at the earliest.
     compactions: Vec<(i64, Time)>,
     compacted_to: i64,
+    /// Revisions that nobody saw, filled with what may as well never have happened.
+    doubtful: BTreeSet<i64>,
 }
 
 impl Timeline {
     /// Of an empty store.
     pub fn new(model: Model, basis: Basis) -> Timeline {
-        Timeline { model, basis, born: vec![Time::ZERO], compactions: Vec::new(), compacted_to: -1 }
+        Timeline {
+            model,
+            basis,
+            born: vec![Time::ZERO],
+            compactions: Vec::new(),
+            compacted_to: -1,
+            doubtful: BTreeSet::new(),
+        }
     }
 
     /// The model has taken a step: a revision that it made cannot have existed before `earliest`,
@@ -57,6 +68,16 @@ impl Timeline {
             self.compacted_to = self.model.compact_revision();
             self.compactions.push((self.compacted_to, invoked));
         }
+    }
+
+    /// Something of unknown outcome stands at this revision, and nobody saw what is really there.
+    pub fn doubt(&mut self, revision: i64) {
+        self.doubtful.insert(revision);
+    }
+
+    /// Whether what happened at the revision is only one of several explanations.
+    pub fn is_doubtful(&self, revision: i64) -> bool {
+        self.doubtful.contains(&revision)
     }
 
     /// When the revision can have existed at the earliest; `None` if it never did.

@@ -7,7 +7,7 @@ use detsim_reports::record::{
 
 use super::*;
 use crate::check::linearizability;
-use crate::check::script::{Script, kv, us};
+use crate::check::script::{self, Script, kv, us};
 
 /// A store in which `a` and `b` are put, `a` again, both in one transaction, and `a` is deleted, at
 /// revisions 2 to 6.
@@ -317,4 +317,30 @@ fn without_a_timeline_messages_are_held_against_each_other() {
     let report = check(&script.history, None);
     assert!(report.not_checked[0].starts_with("events against the state"));
     assert_eq!(rules(report), ["unique", "header", "ordered"]);
+}
+
+/// Revision 7 is something that nobody saw: a put whose outcome is unknown explains it, and so
+/// would the end of a lease.
+#[test]
+fn what_only_an_unknown_outcome_explains_is_not_owed() {
+    let later = |is_seen: bool| {
+        let mut script = store();
+        let op = script.invoke(55, script::put("b", "6"));
+        script.unknown(op, 90);
+        script.put(70, 71, "c", "7", 8);
+        if is_seen {
+            let found = Some(kv("b", "6", 3, 7, 3));
+            script.get(75, 76, "b", found, 8);
+        }
+        let mut messages = with_created(batches());
+        messages.push(batch(&[event(kv("c", "7", 8, 8, 1))]));
+        let op = script.invoke(5, Call::Watch(all()));
+        for (place, message) in messages.into_iter().enumerate() {
+            script.watched(op, 60 + 10 * place as u64, message);
+        }
+        let timeline = linearizability::check(&script.history, None, 100_000).timeline;
+        rules(check(&script.history, Some(&timeline.expect("the store is linearizable"))))
+    };
+    assert_eq!(later(false), Vec::<String>::new());
+    assert_eq!(later(true), ["reliable"]);
 }

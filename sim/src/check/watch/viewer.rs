@@ -306,7 +306,9 @@ impl<'a, 'r> Viewer<'a, 'r> {
         let timeline = self.timeline?;
         let watch = self.watch;
         let owed = |from: i64, to: i64| {
-            timeline.model.changes_between(from, to).iter().filter(|change| concerns(watch, change))
+            timeline.model.changes_between(from, to).iter().filter(|change| {
+                concerns(watch, change) && !timeline.is_doubtful(change.kv.mod_revision)
+            })
         };
         if revision <= self.next {
             return None;

@@ -224,6 +224,14 @@ impl<'a> Table<'a, '_> {
     }
 
     fn twice(&mut self, place: usize, key: &Blob, first: i64, second: i64) {
+        // A put that keeps the value may have written it once more.
+        let keeps = |one: &Attempt<'_>| one.put.ignore_value && one.put.key == *key;
+        let may_keep = |operation: &Operation| {
+            fate(operation) == Fate::Unknown && attempts(&operation.call).iter().any(keeps)
+        };
+        if self.history.operations.iter().any(may_keep) {
+            return;
+        }
         let seen = self.versions[key][&second].seen_by;
         let text = format!(
             "{} wrote {key:?} at revision {first} and, as {} shows, once more at revision {second}",

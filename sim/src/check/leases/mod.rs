@@ -22,7 +22,7 @@ use detsim_reports::record::{
 };
 
 use self::keys::Keys;
-use self::life::{Life, Sign};
+use self::life::{End, Life, Sign};
 use super::Checker;
 use super::describe;
 use super::fate::{Fate, fate, is_one_cluster};
@@ -153,7 +153,7 @@ fn early(life: &Life<'_>, clocks: &Clocks, report: &mut Report) {
             continue;
         }
         let before = life.renewals.iter().copied().filter(|op| op.completed <= operation.invoked);
-        let known = before.filter(|op| end.is_definite || term(op) <= term(operation));
+        let known = before.filter(|op| is_known(op, operation));
         let Some(last) = known.max_by_key(|op| op.invoked) else { continue };
         let lasts_until = last.invoked.after(ttl);
         if operation.completed < lasts_until {
@@ -201,7 +201,11 @@ fn late(history: &History, life: &Life<'_>, clocks: &Clocks, report: &mut Report
 
 /// What is gone does not come back.
 fn resurrected(life: &Life<'_>, report: &mut Report) {
-    let definite = life.ends.iter().filter(|end| end.is_definite);
+    let knows_all = |end: &&End<'_>| {
+        let before = life.renewals.iter().filter(|op| op.completed <= end.operation.invoked);
+        before.into_iter().all(|op| is_known(op, end.operation))
+    };
+    let definite = life.ends.iter().filter(|end| end.is_definite).filter(knows_all);
     let Some(end) = definite.min_by_key(|end| end.operation.completed) else { return };
     for sign in &life.signs {
         if sign.operation.invoked <= end.operation.completed {
@@ -280,6 +284,14 @@ fn remaining(
         );
         ("ttl-too-short", text)
     })
+}
+
+/// Whether who answered must have known of a grant or renewal before. A leader answers renewals and
+/// questions alone, and one that was deposed and does not know it yet has not seen later terms.
+fn is_known(renewal: &Operation, answer: &Operation) -> bool {
+    let is_alone =
+        matches!(answer.call, Call::LeaseKeepAlive { .. } | Call::LeaseTimeToLive { .. });
+    !is_alone || term(renewal) <= term(answer)
 }
 
 /// The term in which an operation was answered. A leader that was deposed and does not know it yet

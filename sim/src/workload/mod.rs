@@ -136,8 +136,14 @@ impl Pace {
         Pace { mean: Duration::from_nanos(nanos.max(2)) }
     }
 
-    /// When the next operation is due.
-    pub fn next(self, now: Time, stream: &mut ChaCha8Rng) -> Time {
-        now.after(stream.duration(self.mean / 2, self.mean * 3 / 2))
+    /// Has the slot called when its next operation is due.
+    pub fn rest(self, slot: usize, clients: &mut dyn Clients) {
+        wake_within(slot, (self.mean / 2, self.mean * 3 / 2), clients);
     }
+}
+
+/// Has the slot called within the bounds, drawn from its stream.
+fn wake_within(slot: usize, bounds: (Duration, Duration), clients: &mut dyn Clients) {
+    let after = clients.stream(slot).duration(bounds.0, bounds.1);
+    clients.wake(slot, clients.now().after(after));
 }

@@ -89,12 +89,6 @@ impl Register {
             failure: vec![TxnOp::Range(Range { key, ..Range::default() })],
         }))
     }
-
-    fn rest(&self, slot: usize, clients: &mut dyn Clients) {
-        let now = clients.now();
-        let at = self.pace.next(now, clients.stream(slot));
-        clients.wake(slot, at);
-    }
 }
 
 impl Workload for Register {
@@ -104,7 +98,7 @@ impl Workload for Register {
 
     fn begin(&mut self, clients: &mut dyn Clients) {
         for slot in 0..self.clients {
-            self.rest(slot, clients);
+            self.pace.rest(slot, clients);
         }
     }
 
@@ -129,6 +123,6 @@ impl Workload for Register {
                 None => self.seen[slot].remove(&range.key),
             };
         }
-        self.rest(slot, clients);
+        self.pace.rest(slot, clients);
     }
 }

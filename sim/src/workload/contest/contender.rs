@@ -16,7 +16,7 @@ use super::recipe::{self, Recipe, Token};
 use crate::seed::Draw;
 use crate::workload::author::Author;
 use crate::workload::lease::{Held, granted, is_missing};
-use crate::workload::{Clients, whom};
+use crate::workload::{Clients, wake_within, whom};
 
 /// How often an operation is tried again before the contender gives its session up.
 const REPEATS_MAX: u32 = 5;
@@ -332,10 +332,4 @@ impl Contender {
             None => Stage::Hold { left: 1 + stream.below(habits.writes.max(1)) },
         };
     }
-}
-
-/// Has the slot called within the bounds.
-pub(super) fn wake_within(slot: usize, bounds: (Duration, Duration), clients: &mut dyn Clients) {
-    let after = clients.stream(slot).duration(bounds.0, bounds.1);
-    clients.wake(slot, clients.now().after(after));
 }

@@ -19,7 +19,7 @@ use self::contender::{Contender, Habits};
 use self::observer::Observer;
 use self::recipe::Recipe;
 use super::lease::is_gone;
-use super::{Clients, Workload, whom};
+use super::{Clients, Workload, wake_within, whom};
 use crate::language::value::{Entry, Kind, Parameter, Settings};
 
 const CLIENTS: Parameter = Parameter {
@@ -198,7 +198,7 @@ impl Workload for Contest {
 
     fn begin(&mut self, clients: &mut dyn Clients) {
         for slot in 0..self.slots() {
-            contender::wake_within(slot, self.habits.pause, clients);
+            wake_within(slot, self.habits.pause, clients);
         }
     }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use detsim_reports::record::{Call, Outcome, Watch};
 
-use super::contender::{Habits, wake_within};
+use super::contender::Habits;
 use super::recipe;
 use crate::seed::Draw;
-use crate::workload::{Clients, whom};
+use crate::workload::{Clients, wake_within, whom};
 
 /// How long it follows.
 const OPEN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));

@@ -21,9 +21,8 @@ use self::candidate::Candidate;
 use self::compactor::Compactor;
 use self::informer::Informer;
 use self::writer::Writer;
-use super::{Clients, Pace, Workload, whom};
+use super::{Clients, Pace, Workload, wake_within, whom};
 use crate::language::value::{Entry, Kind, Parameter, Settings};
-use crate::seed::Draw;
 
 /// What scripts may say of it.
 pub const ENTRY: Entry = Entry {
@@ -191,23 +190,13 @@ impl Kubernetes {
     fn rest(&mut self, slot: usize, clients: &mut dyn Clients) {
         let (pace, compact) = (self.pace, self.compact);
         let bounds = match self.role(slot) {
-            Role::Writer(_) => {
-                let now = clients.now();
-                let at = pace.next(now, clients.stream(slot));
-                return clients.wake(slot, at);
-            }
+            Role::Writer(_) => return pace.rest(slot, clients),
             Role::Informer(_) => (Duration::ZERO, Duration::from_millis(500)),
             Role::Compactor(_) => compact,
             Role::Candidate(_) => candidate::EVERY,
         };
         wake_within(slot, bounds, clients);
     }
-}
-
-/// Has the slot called within the bounds.
-fn wake_within(slot: usize, bounds: (Duration, Duration), clients: &mut dyn Clients) {
-    let after = clients.stream(slot).duration(bounds.0, bounds.1);
-    clients.wake(slot, clients.now().after(after));
 }
 
 impl Workload for Kubernetes {

@@ -180,12 +180,6 @@ impl Mixed {
         call
     }
 
-    fn rest(&self, slot: usize, clients: &mut dyn Clients) {
-        let now = clients.now();
-        let at = self.pace.next(now, clients.stream(slot));
-        clients.wake(slot, at);
-    }
-
     /// Keeps track of the leases that can be used.
     fn note_leases(&mut self, call: &Call, outcome: &Outcome) {
         let is_missing = |text: &str| Refusal::from_text(text) == Some(Refusal::LeaseNotFound);
@@ -219,7 +213,7 @@ impl Workload for Mixed {
 
     fn begin(&mut self, clients: &mut dyn Clients) {
         for slot in 0..self.slots.len() {
-            self.rest(slot, clients);
+            self.pace.rest(slot, clients);
         }
     }
 
@@ -254,7 +248,7 @@ impl Workload for Mixed {
             state.repeats = 0;
             state.has_doubts = matches!(outcome, Outcome::Unknown(_));
         }
-        self.rest(slot, clients);
+        self.pace.rest(slot, clients);
     }
 }
 

@@ -174,12 +174,6 @@ impl Sets {
             }
         }
     }
-
-    fn rest(&self, slot: usize, clients: &mut dyn Clients) {
-        let now = clients.now();
-        let at = self.pace.next(now, clients.stream(slot));
-        clients.wake(slot, at);
-    }
 }
 
 impl Workload for Sets {
@@ -189,7 +183,7 @@ impl Workload for Sets {
 
     fn begin(&mut self, clients: &mut dyn Clients) {
         for slot in 0..self.slots.len() {
-            self.rest(slot, clients);
+            self.pace.rest(slot, clients);
         }
     }
 
@@ -219,6 +213,6 @@ impl Workload for Sets {
             let member = whom(slot, clients);
             return clients.invoke(slot, member, call);
         }
-        self.rest(slot, clients);
+        self.pace.rest(slot, clients);
     }
 }

@@ -218,12 +218,6 @@ impl Transactions {
         self.slots[slot].written += 1;
         self.slots[slot].written * clients + slot as u64
     }
-
-    fn rest(&self, slot: usize, clients: &mut dyn Clients) {
-        let now = clients.now();
-        let at = self.pace.next(now, clients.stream(slot));
-        clients.wake(slot, at);
-    }
 }
 
 impl Workload for Transactions {
@@ -233,7 +227,7 @@ impl Workload for Transactions {
 
     fn begin(&mut self, clients: &mut dyn Clients) {
         for slot in 0..self.slots.len() {
-            self.rest(slot, clients);
+            self.pace.rest(slot, clients);
         }
     }
 
@@ -270,6 +264,6 @@ impl Workload for Transactions {
             let member = whom(slot, clients);
             return clients.invoke(slot, member, call);
         }
-        self.rest(slot, clients);
+        self.pace.rest(slot, clients);
     }
 }

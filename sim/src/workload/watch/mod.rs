@@ -15,7 +15,7 @@ use self::compactor::Compactor;
 use self::watcher::{Habits, Watcher};
 use self::writer::Writer;
 use super::pool::Pool;
-use super::{Clients, Pace, Workload, whom};
+use super::{Clients, Pace, Workload, wake_within, whom};
 use crate::language::value::{Entry, Kind, Parameter, Settings};
 use crate::seed::Draw;
 
@@ -135,18 +135,6 @@ impl Watching {
             None => Role::Compactor(self.compactor.as_mut().expect("the last slot compacts")),
         }
     }
-
-    fn write_later(&self, slot: usize, clients: &mut dyn Clients) {
-        let now = clients.now();
-        let at = self.pace.next(now, clients.stream(slot));
-        clients.wake(slot, at);
-    }
-}
-
-/// Has the slot called within the bounds.
-fn wake_within(slot: usize, bounds: (Duration, Duration), clients: &mut dyn Clients) {
-    let after = clients.stream(slot).duration(bounds.0, bounds.1);
-    clients.wake(slot, clients.now().after(after));
 }
 
 impl Workload for Watching {
@@ -157,7 +145,7 @@ impl Workload for Watching {
     fn begin(&mut self, clients: &mut dyn Clients) {
         for slot in 0..self.slots() {
             match self.role(slot) {
-                Role::Writer(_) => self.write_later(slot, clients),
+                Role::Writer(_) => self.pace.rest(slot, clients),
                 Role::Watcher(_) => wake_within(slot, BETWEEN, clients),
                 Role::Compactor(compactor) => wake_within(slot, compactor.every(), clients),
             }
@@ -192,7 +180,7 @@ impl Workload for Watching {
         clients: &mut dyn Clients,
     ) {
         match self.role(slot) {
-            Role::Writer(_) => self.write_later(slot, clients),
+            Role::Writer(_) => self.pace.rest(slot, clients),
             Role::Watcher(watcher) => {
                 let is_ok = matches!(outcome, Outcome::Ok(_));
                 watcher.ended(is_ok);

@@ -10,6 +10,7 @@ use detsim_reports::record::{
 };
 
 use super::fate::{Fate, fate};
+use super::unrecorded::is_partial;
 use crate::model::Span;
 
 /// One step of an answered operation, with the revision that its header says.
@@ -134,6 +135,16 @@ pub(super) fn is_whole(range: &Range, reply: &RangeReply) -> bool {
     filters.iter().all(|filter| *filter == 0) && !range.count_only && !reply.more
 }
 
+/// Whether a transaction has changed any key, by its reply.
+pub(super) fn has_changes(reply: &TxnReply) -> bool {
+    reply.responses.iter().any(|response| match response {
+        TxnOpReply::Range { .. } => false,
+        TxnOpReply::Put { .. } => true,
+        TxnOpReply::DeleteRange { deleted, .. } => *deleted > 0,
+        TxnOpReply::Txn(reply) => has_changes(reply),
+    })
+}
+
 /// A put that an operation asked for, in one of its branches.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Attempt<'a> {
@@ -168,8 +179,8 @@ pub(super) fn attempts(call: &Call) -> Vec<Attempt<'_>> {
     found
 }
 
-/// The spans of keys that a request may delete.
-fn deletions(call: &Call) -> Vec<&DeleteRange> {
+/// The spans of keys that a request may delete, in all branches.
+pub(super) fn deletions(call: &Call) -> Vec<&DeleteRange> {
     fn walk<'a>(ops: &'a [TxnOp], found: &mut Vec<&'a DeleteRange>) {
         for op in ops {
             match op {
@@ -231,32 +242,10 @@ impl<'a> Mortal<'a> {
     }
 }
 
-/// Whether replies come from one cluster only; revisions of several have nothing in common.
-pub(super) fn is_one_cluster(history: &History) -> bool {
-    let mut cluster = None;
-    history.operations.iter().all(|operation| match &operation.outcome {
-        Some(Outcome::Ok(reply)) if reply.header.cluster_id != 0 => {
-            *cluster.get_or_insert(reply.header.cluster_id) == reply.header.cluster_id
-        }
-        _ => true,
-    })
-}
-
 /// Whether replies tell revisions and counters, as those of other tools do not.
 pub(super) fn is_recorded(history: &History) -> bool {
-    let is_told = |kv: &KeyValue| {
-        [kv.create_revision, kv.mod_revision, kv.version, kv.lease]
-            .iter()
-            .all(|number| *number != UNRECORDED)
-    };
     history.operations.iter().all(|operation| match &operation.outcome {
-        Some(Outcome::Ok(reply)) => {
-            let steps = taken(&operation.call, reply).steps;
-            reply.header.revision != UNRECORDED
-                && steps
-                    .iter()
-                    .all(|step| step.revision() != UNRECORDED && step.kvs().0.iter().all(is_told))
-        }
+        Some(Outcome::Ok(reply)) => reply.header.revision != UNRECORDED && !is_partial(&reply.body),
         _ => true,
     })
 }

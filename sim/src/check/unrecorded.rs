@@ -3,6 +3,36 @@
 
 use detsim_reports::record::{Body, KeyValue, TxnOpReply, TxnReply, UNRECORDED};
 
+/// Whether a reply leaves something out.
+pub(super) fn is_partial(body: &Body) -> bool {
+    match body {
+        Body::Range(reply) => reply.kvs.iter().any(has_gaps),
+        Body::Put { prev_kv } => prev_kv.iter().any(has_gaps),
+        Body::DeleteRange { prev_kvs, .. } => prev_kvs.iter().any(has_gaps),
+        Body::Txn(reply) => is_partial_txn(reply),
+        _ => false,
+    }
+}
+
+fn is_partial_txn(reply: &TxnReply) -> bool {
+    reply.responses.iter().any(|response| match response {
+        TxnOpReply::Range { revision, reply } => {
+            *revision == UNRECORDED || reply.kvs.iter().any(has_gaps)
+        }
+        TxnOpReply::Put { revision, prev_kv } => {
+            *revision == UNRECORDED || prev_kv.iter().any(has_gaps)
+        }
+        TxnOpReply::DeleteRange { revision, prev_kvs, .. } => {
+            *revision == UNRECORDED || prev_kvs.iter().any(has_gaps)
+        }
+        TxnOpReply::Txn(reply) => is_partial_txn(reply),
+    })
+}
+
+fn has_gaps(kv: &KeyValue) -> bool {
+    [kv.create_revision, kv.mod_revision, kv.version, kv.lease].contains(&UNRECORDED)
+}
+
 /// What the model expects, without what the reply does not record.
 pub(super) fn forget(expected: &Body, got: &Body) -> Body {
     let mut expected = expected.clone();
@@ -16,6 +46,9 @@ pub(super) fn forget(expected: &Body, got: &Body) -> Body {
 
 /// Whether the key is what was seen of it, as far as that was recorded.
 pub(super) fn bears_out(kv: &KeyValue, seen: &KeyValue) -> bool {
+    if !has_gaps(seen) {
+        return kv == seen;
+    }
     let mut kv = kv.clone();
     key_value(&mut kv, seen);
     kv == *seen

@@ -25,8 +25,9 @@ use self::nodes::{Node, node, version_name};
 use self::versions::{Versions, versions};
 use super::Checker;
 use super::describe;
+use super::fate::is_one_cluster;
 use super::report::{Evidence, Report};
-use super::steps::{Mortal, is_one_cluster, is_recorded};
+use super::steps::{Mortal, is_recorded};
 use crate::model::Span;
 
 const DATA: Kinds = Kinds::WW.and(Kinds::WR);

@@ -37,7 +37,8 @@ pub(super) fn versions<'a>(
     nodes: &mut [Node<'a>],
     violations: &mut Vec<Violation>,
 ) -> Versions<'a> {
-    let mut table = Table { history, versions: Versions::new(), violations };
+    let (versions, kept) = (Versions::new(), BTreeSet::new());
+    let mut table = Table { history, versions, kept, violations };
     for (place, node) in nodes.iter().enumerate() {
         for write in &node.writes {
             table.written(place, write);
@@ -69,6 +70,8 @@ pub(super) fn versions<'a>(
 struct Table<'a, 'v> {
     history: &'a History,
     versions: Versions<'a>,
+    /// Keys that a put of unknown outcome may have written once more with the value that they had.
+    kept: BTreeSet<&'a Blob>,
     violations: &'v mut Vec<Violation>,
 }
 
@@ -147,12 +150,12 @@ impl<'a> Table<'a, '_> {
     /// Finds the writers of versions that nobody was told to have written.
     fn attribute(&mut self, nodes: &mut [Node<'a>]) {
         let mut index = Index::new();
-        let mut inheriting = BTreeSet::new();
         for (place, operation) in self.history.operations.iter().enumerate() {
+            let is_open = fate(operation) == Fate::Unknown;
             for attempt in attempts(&operation.call) {
                 let put = attempt.put;
-                if put.ignore_value {
-                    inheriting.insert(&put.key);
+                if put.ignore_value && is_open {
+                    self.kept.insert(&put.key);
                 }
                 index.entry((&put.key, &put.value)).or_default().push((place, attempt));
             }
@@ -176,7 +179,7 @@ impl<'a> Table<'a, '_> {
             match self.writer(candidates) {
                 Ok(Some((place, attempt))) => self.adopt(nodes, place, &attempt, key, revision),
                 Ok(None) => {}
-                Err(_) if inheriting.contains(key) => {}
+                Err(()) if self.kept.contains(key) => {}
                 Err(()) => self.object(candidates, key, revision),
             }
         }
@@ -224,12 +227,7 @@ impl<'a> Table<'a, '_> {
     }
 
     fn twice(&mut self, place: usize, key: &Blob, first: i64, second: i64) {
-        // A put that keeps the value may have written it once more.
-        let keeps = |one: &Attempt<'_>| one.put.ignore_value && one.put.key == *key;
-        let may_keep = |operation: &Operation| {
-            fate(operation) == Fate::Unknown && attempts(&operation.call).iter().any(keeps)
-        };
-        if self.history.operations.iter().any(may_keep) {
+        if self.kept.contains(key) {
             return;
         }
         let seen = self.versions[key][&second].seen_by;

@@ -10,6 +10,7 @@ use detsim_reports::record::{
 
 use super::{Kind, prefix_of};
 use crate::check::fate::{Fate, fate};
+use crate::check::steps::has_changes;
 use crate::model::Span;
 
 /// A revision and what shows it.
@@ -169,7 +170,7 @@ impl<'a> Facts<'a> {
             }
             (Call::Txn(txn), Body::Txn(body)) => {
                 let ops = if body.succeeded { &txn.success } else { &txn.failure };
-                self.compared(txn, body.succeeded, is_changing(&body.responses), operation, reply);
+                self.compared(txn, body.succeeded, has_changes(body), operation, reply);
                 for (place, (op, response)) in ops.iter().zip(&body.responses).enumerate() {
                     let is_last =
                         ops[place + 1..].iter().all(|later| matches!(later, TxnOp::Range(_)));
@@ -358,15 +359,6 @@ fn fence(compare: &Compare) -> Option<(&Blob, i64)> {
         }
         _ => None,
     }
-}
-
-fn is_changing(responses: &[TxnOpReply]) -> bool {
-    responses.iter().any(|response| match response {
-        TxnOpReply::Put { .. } => true,
-        TxnOpReply::DeleteRange { deleted, .. } => *deleted > 0,
-        TxnOpReply::Txn(txn) => is_changing(&txn.responses),
-        TxnOpReply::Range { .. } => false,
-    })
 }
 
 /// Whether the branch that was taken reads the key and finds nothing.

@@ -10,8 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use detsim_reports::record::{Blob, Event, History, KeyValue, Operation, Outcome};
 
 use super::super::describe;
+use super::super::fate::is_one_cluster;
 use super::super::report::{Evidence, Report};
-use super::super::steps::{Step, is_one_cluster, taken};
+use super::super::steps::{Step, taken};
 use crate::model::Span;
 
 /// Pairs by key and revision, with the operation that showed each first.

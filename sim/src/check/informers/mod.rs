@@ -171,7 +171,9 @@ impl<'a> Judge<'a> {
         self.tally.watches += 1;
         cache.operation = operation;
         let events = cache.events;
-        for message in self.messages.remove(&operation.id).unwrap_or_default() {
+        let messages = self.messages.remove(&operation.id).unwrap_or_default();
+        let is_cancelled = messages.iter().any(|message| message.canceled);
+        for message in messages {
             if let Err(objection) = cache.receive(message) {
                 self.object(operation, objection);
                 return None;
@@ -181,7 +183,9 @@ impl<'a> Judge<'a> {
         if !self.compare(&cache) {
             return None;
         }
-        self.converged(watch, operation, &cache);
+        if !is_cancelled {
+            self.converged(watch, operation, &cache);
+        }
         Some(cache)
     }
 
@@ -217,15 +221,6 @@ impl<'a> Judge<'a> {
     fn converged(&mut self, watch: &Watch, operation: &Operation, cache: &Cache<'a>) {
         let Some(since) = owed_since(self.history, operation, watch) else { return };
         let Some(timeline) = self.timeline else { return };
-        let is_cancelled = self
-            .history
-            .watched
-            .iter()
-            .rev()
-            .any(|watched| watched.op == operation.id && watched.message.canceled);
-        if is_cancelled {
-            return;
-        }
         self.tally.owed += 1;
         let newest = self.acknowledged.by(since);
         let span = Span::new(&cache.keys.0, &cache.keys.1);

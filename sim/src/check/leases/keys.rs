@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use detsim_reports::record::{
-    Blob, Body, Call, Event, History, KeyValue, OpId, Operation, Time, TxnOp, TxnOpReply, TxnReply,
+    Blob, Body, Call, Event, History, KeyValue, OpId, Operation, Time, TxnOpReply, TxnReply,
 };
 
 use super::life::Life;
 use crate::check::describe;
 use crate::check::fate::{Fate, fate};
 use crate::check::report::{Evidence, Report};
+use crate::check::steps::{attempts, deletions};
 use crate::model::Span;
 
 /// A key of a lease, there at a revision.
@@ -152,7 +153,9 @@ impl<'a> Deletes<'a> {
                     _ => false,
                 },
                 Fate::Unknown => {
-                    deletes.doubt(operation);
+                    let spans = deletions(&operation.call).into_iter();
+                    let spans = spans.map(|delete| Span::new(&delete.key, &delete.range_end));
+                    deletes.doubtful.extend(spans.map(|span| (operation.invoked, span)));
                     false
                 }
                 Fate::Refused(_) | Fate::Failed => false,
@@ -162,34 +165,6 @@ impl<'a> Deletes<'a> {
             }
         }
         deletes
-    }
-
-    fn doubt(&mut self, operation: &'a Operation) {
-        fn walk<'a>(ops: &'a [TxnOp], at: Time, into: &mut Vec<(Time, Span<'a>)>) {
-            for op in ops {
-                match op {
-                    TxnOp::DeleteRange(delete) => {
-                        into.push((at, Span::new(&delete.key, &delete.range_end)));
-                    }
-                    TxnOp::Txn(txn) => {
-                        walk(&txn.success, at, into);
-                        walk(&txn.failure, at, into);
-                    }
-                    TxnOp::Range(_) | TxnOp::Put(_) => {}
-                }
-            }
-        }
-        let at = operation.invoked;
-        match &operation.call {
-            Call::DeleteRange(delete) => {
-                self.doubtful.push((at, Span::new(&delete.key, &delete.range_end)));
-            }
-            Call::Txn(txn) => {
-                walk(&txn.success, at, &mut self.doubtful);
-                walk(&txn.failure, at, &mut self.doubtful);
-            }
-            _ => {}
-        }
     }
 
     /// Whether a client may have deleted the key at this revision, which was seen by then.
@@ -209,32 +184,6 @@ fn deletes_something(txn: &TxnReply) -> bool {
 
 /// The keys that puts attached to leases, in whichever branch, with whatever outcome.
 pub(super) fn attachments(history: &History) -> BTreeSet<(i64, &Blob)> {
-    fn walk<'a>(ops: &'a [TxnOp], into: &mut BTreeSet<(i64, &'a Blob)>) {
-        for op in ops {
-            match op {
-                TxnOp::Put(put) => {
-                    into.insert((put.lease, &put.key));
-                }
-                TxnOp::Txn(txn) => {
-                    walk(&txn.success, into);
-                    walk(&txn.failure, into);
-                }
-                TxnOp::Range(_) | TxnOp::DeleteRange(_) => {}
-            }
-        }
-    }
-    let mut attachments = BTreeSet::new();
-    for operation in &history.operations {
-        match &operation.call {
-            Call::Put(put) => {
-                attachments.insert((put.lease, &put.key));
-            }
-            Call::Txn(txn) => {
-                walk(&txn.success, &mut attachments);
-                walk(&txn.failure, &mut attachments);
-            }
-            _ => {}
-        }
-    }
-    attachments
+    let puts = history.operations.iter().flat_map(|operation| attempts(&operation.call));
+    puts.map(|attempt| (attempt.put.lease, &attempt.put.key)).collect()
 }

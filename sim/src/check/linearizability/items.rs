@@ -2,13 +2,14 @@
 //! revisions that their replies allow, and operations that may be placed.
 
 use detsim_reports::record::{
-    Blob, Body, Call, History, Operation, Reply, Time, TxnOp, TxnOpReply, TxnReply, UNRECORDED,
+    Blob, Body, Call, History, Operation, Reply, Time, TxnOp, UNRECORDED,
 };
 
 use crate::check::agreement::Disagreement;
 use crate::check::describe;
 use crate::check::fate::{Fate, fate, is_linearizable_read, is_write, resolved};
 use crate::check::report::{Evidence, Violation};
+use crate::check::steps::has_changes;
 use crate::model::{Model, Refusal};
 
 /// What an operation's end says of the state that it met.
@@ -173,16 +174,6 @@ fn met(reply: &Reply) -> (i64, i64) {
         _ => after,
     };
     (before, before)
-}
-
-/// Whether a transaction has changed anything, by its reply.
-pub(super) fn has_changes(reply: &TxnReply) -> bool {
-    reply.responses.iter().any(|response| match response {
-        TxnOpReply::Range { .. } => false,
-        TxnOpReply::Put { .. } => true,
-        TxnOpReply::DeleteRange { deleted, .. } => *deleted > 0,
-        TxnOpReply::Txn(reply) => has_changes(reply),
-    })
 }
 
 /// Calls `visit` with every key that the call may put.

@@ -13,13 +13,13 @@ use detsim_reports::record::{
     Body, Call, Command, Committed, History, Internals, OpId, Operation, Reply, Time,
 };
 
-use super::items::has_changes;
 use super::timeline::{Basis, Timeline};
 use crate::check::agreement::{Disagreement, disagreement};
 use crate::check::describe;
 use crate::check::fate::{Fate, fate, is_linearizable_read, is_write};
 use crate::check::replay::Replay;
 use crate::check::report::{Evidence, Violation};
+use crate::check::steps::has_changes;
 use crate::model::{Model, Refusal};
 
 /// What came of the claim.

@@ -17,9 +17,9 @@ use detsim_reports::record::{Blob, CheckReport, History, KeyValue, Operation, Ra
 
 use super::Checker;
 use super::describe;
-use super::fate::{Fate, fate, is_serializable_read};
+use super::fate::{Fate, fate, is_one_cluster, is_serializable_read};
 use super::report::{Evidence, Report};
-use super::steps::{Mortal, Step, attempts, growing_lists, is_one_cluster, is_whole, list, taken};
+use super::steps::{Mortal, Step, attempts, growing_lists, is_whole, list, taken};
 use crate::model::Span;
 
 /// A key, or an element of the list that it holds.

@@ -125,6 +125,18 @@ pub struct Flag {
     pub choices: Vec<String>,
 }
 
+impl Flag {
+    /// A flag with one value.
+    pub fn new(name: &str, value: &str) -> Flag {
+        Flag { name: name.to_owned(), choices: vec![value.to_owned()] }
+    }
+
+    /// A member joins a cluster that exists.
+    pub fn existing() -> Flag {
+        Flag::new("initial-cluster-state", "existing")
+    }
+}
+
 /// Some members.
 pub type Targets = Vec<Target>;
 
@@ -180,6 +192,13 @@ pub struct StartAction {
     pub wipe: bool,
     /// Flags beside the cluster's and the member's own.
     pub flags: Vec<Flag>,
+}
+
+impl StartAction {
+    /// As they were started last, or first.
+    pub fn plain(targets: Targets) -> StartAction {
+        StartAction { targets, wipe: false, flags: Vec::new() }
+    }
 }
 
 /// What can be done to a cluster.

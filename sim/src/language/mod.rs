@@ -14,4 +14,4 @@ pub mod value;
 
 pub use ast::Script;
 pub use error::{Problem, SyntaxError, nearest};
-pub use parser::{Vocabulary, parse};
+pub use parser::{CLASSES, OCCASION_WORDS, OCCASIONS, Vocabulary, parse};

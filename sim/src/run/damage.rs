@@ -150,13 +150,7 @@ impl Runner<'_> {
             return Ok(());
         }
         let launch = match is_new {
-            true => {
-                let existing = Flag {
-                    name: "initial-cluster-state".to_owned(),
-                    choices: vec!["existing".to_owned()],
-                };
-                launch(&*self.world, &self.members, place, &[existing], true)
-            }
+            true => launch(&*self.world, &self.members, place, &[Flag::existing()], true),
             false => member.relaunch(),
         };
         self.start_process(place, launch)?;

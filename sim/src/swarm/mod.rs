@@ -83,11 +83,7 @@ pub fn draw(seed: u64, faults: Duration) -> Drawn {
         Statement::Seed(seed),
         Statement::Option(timing.options(is_coded)),
         Statement::Cluster { members, sizes: Vec::new(), flags },
-        Statement::Do(Action::Start(StartAction {
-            targets: vec![Target::All],
-            wipe: false,
-            flags: Vec::new(),
-        })),
+        Statement::Do(Action::Start(StartAction::plain(vec![Target::All]))),
     ];
     statements.extend(workloads.iter().cloned().map(Statement::Workload));
     for spell in 0..spells {
@@ -144,8 +140,8 @@ impl Timing {
             return Vec::new();
         }
         vec![
-            flag("heartbeat-interval", &self.heartbeat_ms.to_string()),
-            flag("election-timeout", &self.election_ms.to_string()),
+            Flag::new("heartbeat-interval", &self.heartbeat_ms.to_string()),
+            Flag::new("election-timeout", &self.election_ms.to_string()),
         ]
     }
 
@@ -164,15 +160,11 @@ impl Timing {
     }
 }
 
-fn flag(name: &str, value: &str) -> Flag {
-    Flag { name: name.to_owned(), choices: vec![value.to_owned()] }
-}
-
 fn flags(streams: Streams) -> Vec<Flag> {
     let drawn = FLAGS.iter().filter_map(|(name, values)| {
         let mut stream = streams.stream(&format!("swarm/flag/{name}"));
         let is_on = stream.below(2) == 0;
-        is_on.then(|| flag(name, stream.pick::<&str>(values)))
+        is_on.then(|| Flag::new(name, stream.pick::<&str>(values)))
     });
     drawn.collect()
 }

@@ -85,7 +85,7 @@ pub const OCCASIONS: [(&str, Occasion); 9] = [
 ];
 
 /// The words of `OCCASIONS`.
-const OCCASION_WORDS: &[&str] = &[
+pub const OCCASION_WORDS: &[&str] = &[
     "write",
     "sync",
     "name",

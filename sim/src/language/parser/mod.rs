@@ -9,7 +9,8 @@ mod cursor;
 mod expectations;
 mod requests;
 
-pub(super) use actions::{CLASSES, DISK_FAULTS, OCCASIONS};
+pub(super) use actions::DISK_FAULTS;
+pub use actions::{CLASSES, OCCASION_WORDS, OCCASIONS};
 
 use super::ast::{Action, Flag, Line, Named, Script, Statement, Target, Targets};
 use super::error::{Problem, SyntaxError};

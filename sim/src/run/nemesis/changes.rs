@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::Parts;
 use super::view::View;
-use crate::language::ast::{Action, Flag, Operation, Request, StartAction, Target, Targets};
+use crate::language::ast::{Action, Flag, Operation, Request, StartAction, Target};
 use crate::language::value::Settings;
 use crate::seed::Draw;
 
@@ -59,7 +59,7 @@ pub fn membership(
                 (late, Action::Kill(view.named(&[place]))),
                 (late, ask(add)),
                 (lasts, join(view, place)),
-                (lasts, start(view.named(&[place]))),
+                (lasts, Action::Start(StartAction::plain(view.named(&[place])))),
             ]
         }
         _ => Vec::new(),
@@ -99,12 +99,6 @@ fn ask(request: Request) -> Action {
 }
 
 fn join(view: &View, place: usize) -> Action {
-    let existing =
-        Flag { name: "initial-cluster-state".to_owned(), choices: vec!["existing".to_owned()] };
-    let targets = view.named(&[place]);
-    Action::Start(StartAction { targets, wipe: true, flags: vec![existing] })
-}
-
-fn start(targets: Targets) -> Action {
-    Action::Start(StartAction { targets, wipe: false, flags: Vec::new() })
+    let (targets, flags) = (view.named(&[place]), vec![Flag::existing()]);
+    Action::Start(StartAction { targets, wipe: true, flags })
 }

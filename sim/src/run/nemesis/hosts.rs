@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 
-use super::Parts;
 use super::view::View;
+use super::{Parts, drawn, to_and_fro};
+use crate::language::OCCASIONS;
 use crate::language::ast::{Action, Flag, StartAction, Targets};
 use crate::language::value::Settings;
 use crate::seed::Draw;
-use crate::world::{ClockFault, DiskFault, MessageClass, Occasion, Side, Trap};
+use crate::world::{ClockFault, DiskFault, Side, Trap};
 
 /// Between steps of one fault that must follow each other.
 const STEP: Duration = Duration::from_millis(10);
@@ -57,7 +58,7 @@ pub fn draw(
 }
 
 fn start(whom: &Targets) -> Action {
-    Action::Start(StartAction { targets: whom.clone(), wipe: false, flags: Vec::new() })
+    Action::Start(StartAction::plain(whom.clone()))
 }
 
 fn on_process(
@@ -88,25 +89,12 @@ fn on_process(
                 (lasts, Action::Processor(whom, Duration::ZERO)),
             ]
         }
-        _ => {
-            let again = StartAction { targets: whom, wipe: false, flags: Vec::new() };
-            vec![(now, Action::Restart(again))]
-        }
+        _ => vec![(now, Action::Restart(StartAction::plain(whom)))],
     }
 }
 
 fn trap(settings: &Settings, stream: &mut ChaCha8Rng) -> Trap {
-    let occasion = match stream.pick(settings.words("at")).as_str() {
-        "write" => Occasion::Write,
-        "sync" => Occasion::Sync,
-        "name" => Occasion::Name,
-        "message" => Occasion::Send(MessageClass::All),
-        "heartbeats" => Occasion::Send(MessageClass::Heartbeats),
-        "appends" => Occasion::Send(MessageClass::Appends),
-        "votes" => Occasion::Send(MessageClass::Votes),
-        "read-index" => Occasion::Send(MessageClass::ReadIndex),
-        _ => Occasion::Send(MessageClass::Snapshots),
-    };
+    let occasion = drawn(&OCCASIONS, settings, "at", stream);
     let side = *stream.pick(&[Side::Before, Side::After]);
     let most = settings.number("count").expect("it has a default").clamp(1, u64::from(u32::MAX));
     Trap { side, occasion, count: stream.within(1..=most) as u32 }
@@ -129,10 +117,10 @@ fn reconfigure(places: &[usize], view: &View, stream: &mut ChaCha8Rng, lasts: Du
         for (at, (heartbeat, election)) in
             [(Duration::ZERO, *stream.pick(&choices)), (lasts, before)]
         {
-            let flag =
-                |name: &str, ms: u64| Flag { name: name.to_owned(), choices: vec![ms.to_string()] };
-            let flags =
-                vec![flag("heartbeat-interval", heartbeat), flag("election-timeout", election)];
+            let flags = vec![
+                Flag::new("heartbeat-interval", &heartbeat.to_string()),
+                Flag::new("election-timeout", &election.to_string()),
+            ];
             let restart = StartAction { targets: targets.clone(), wipe: false, flags };
             parts.push((at, Action::Restart(restart)));
         }
@@ -213,17 +201,7 @@ fn on_clock(
         }
         "strobe" => {
             let by_ms = far(stream);
-            let (low, high) = settings.span("period").expect("it has a default");
-            let least = Duration::from_millis(1);
-            let mut parts = Vec::new();
-            let mut at = now;
-            while at < lasts {
-                parts.push((at, jump(by_ms)));
-                at += stream.duration(low, high).max(least);
-                parts.push((at.min(lasts), jump(-by_ms)));
-                at += stream.duration(low, high).max(least);
-            }
-            parts
+            to_and_fro(&jump(by_ms), &jump(-by_ms), settings, stream, lasts)
         }
         "drift" => {
             let most = settings.number("ppm").expect("it has a default").min(500_000);

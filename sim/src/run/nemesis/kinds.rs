@@ -1,5 +1,6 @@
 //! The nemeses that scripts can name, with what each may be told.
 
+use crate::language::OCCASION_WORDS;
 use crate::language::value::{Entry, Kind, Parameter};
 
 const fn parameter(
@@ -29,17 +30,7 @@ const SHAPES: Kind =
 const WAYS: Kind = Kind::Words(&["leader-in", "leader-out", "one-in", "one-out"]);
 const CLASSES: Kind = Kind::Words(&["heartbeats", "appends", "votes", "read-index", "snapshots"]);
 const DIRECTIONS: Kind = Kind::Words(&["both", "in", "out"]);
-const OCCASIONS: Kind = Kind::Words(&[
-    "write",
-    "sync",
-    "name",
-    "message",
-    "heartbeats",
-    "appends",
-    "votes",
-    "read-index",
-    "snapshots",
-]);
+const OCCASIONS: Kind = Kind::Words(OCCASION_WORDS);
 const LIES: Kind = Kind::Words(&["syncs", "names", "lost-write", "misdirected-write"]);
 const CLOCKS: Kind = Kind::Words(&["both", "wall"]);
 const CHANGES: Kind = Kind::Words(&["replace", "grow", "shrink", "learner"]);

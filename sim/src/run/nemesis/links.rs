@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 
-use super::Parts;
 use super::view::View;
+use super::{Parts, drawn, to_and_fro};
+use crate::language::CLASSES;
 use crate::language::ast::{Action, Direction, Sides, Target};
 use crate::language::value::{Settings, Value};
 use crate::seed::Draw;
@@ -37,13 +38,7 @@ pub fn draw(
         }
         "flapping" => flapping(settings, view, stream, lasts),
         "messages" => {
-            let class = match stream.pick(settings.words("class")).as_str() {
-                "heartbeats" => MessageClass::Heartbeats,
-                "appends" => MessageClass::Appends,
-                "votes" => MessageClass::Votes,
-                "read-index" => MessageClass::ReadIndex,
-                _ => MessageClass::Snapshots,
-            };
+            let class = drawn(&CLASSES, settings, "class", stream);
             between(&around(settings, view, stream), class, lasts)
         }
         "slow-link" => bad_link(&["latency", "loss"], settings, view, stream, lasts),
@@ -147,17 +142,8 @@ fn shape_cuts(shape: &str, view: &View, stream: &mut ChaCha8Rng) -> Vec<Sides> {
 fn flapping(settings: &Settings, view: &View, stream: &mut ChaCha8Rng, lasts: Duration) -> Parts {
     let around = around(settings, view, stream);
     let Some(sides) = real(&around).next() else { return Vec::new() };
-    let (low, high) = settings.span("period").expect("it has a default");
-    let least = Duration::from_millis(1);
-    let mut parts = Vec::new();
-    let mut at = Duration::ZERO;
-    while at < lasts {
-        parts.push((at, Action::Cut(sides.clone(), MessageClass::All)));
-        at += stream.duration(low, high).max(least);
-        parts.push((at.min(lasts), Action::Heal(Some(sides.clone()))));
-        at += stream.duration(low, high).max(least);
-    }
-    parts
+    let cut = Action::Cut(sides.clone(), MessageClass::All);
+    to_and_fro(&cut, &Action::Heal(Some(sides.clone())), settings, stream, lasts)
 }
 
 /// Links have some of a nemesis' settings as their quality for a while.

@@ -218,3 +218,36 @@ fn timing(member: &Member) -> (u64, u64) {
     };
     (of("heartbeat-interval", 100), of("election-timeout", 1_000))
 }
+
+/// What one of a setting's words stands for by a table that has all of them.
+fn drawn<T: Copy>(
+    table: &[(&str, T)],
+    settings: &Settings,
+    name: &str,
+    stream: &mut ChaCha8Rng,
+) -> T {
+    let word = stream.pick(settings.words(name));
+    let found = table.iter().find(|(known, _)| known == word);
+    found.map(|(_, meant)| *meant).expect("a setting holds only words of its table")
+}
+
+/// A fault that comes and goes while it lasts, for `period=` each time.
+fn to_and_fro(
+    begin: &Action,
+    end: &Action,
+    settings: &Settings,
+    stream: &mut ChaCha8Rng,
+    lasts: Duration,
+) -> Parts {
+    let (low, high) = settings.span("period").expect("it has a default");
+    let least = Duration::from_millis(1);
+    let mut parts = Vec::new();
+    let mut at = Duration::ZERO;
+    while at < lasts {
+        parts.push((at, begin.clone()));
+        at += stream.duration(low, high).max(least);
+        parts.push((at.min(lasts), end.clone()));
+        at += stream.duration(low, high).max(least);
+    }
+    parts
+}

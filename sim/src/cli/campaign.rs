@@ -7,8 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use detsim_reports::record::{Finding, History, Internals, RunRecord, Severity, Time, Verdict};
@@ -16,6 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::library::Loaded;
+use super::pool::Pool;
 use super::worlds::Choice;
 use crate::run::{self, Setup};
 
@@ -60,32 +60,19 @@ impl Campaign<'_> {
         let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {msg}");
         bar.set_style(style.expect("the template is legal"));
         bar.enable_steady_tick(Duration::from_millis(200));
-        let next = AtomicUsize::new(0);
-        let (results, arrived) = mpsc::channel();
-        #[allow(clippy::disallowed_methods, reason = "each run stays on one thread")]
-        std::thread::scope(|scope| {
-            for _ in 0..self.threads {
-                let (results, next, work) = (results.clone(), &next, &work);
-                scope.spawn(move || {
-                    loop {
-                        let place = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(job) = self.jobs.get(place) else { return };
-                        // Nobody listens any more only when the command is ending.
-                        let _ = results.send((place, work(job)));
-                    }
-                });
-            }
-            drop(results);
-            let mut waiting = BTreeMap::new();
-            let mut told = 0;
-            for (place, result) in arrived {
-                bar.inc(1);
-                bar.set_message(self.jobs[place].scenario.name.clone());
-                waiting.insert(place, result);
-                while let Some(result) = waiting.remove(&told) {
-                    bar.suspend(|| finished(&result));
-                    told += 1;
-                }
+        let stop = AtomicBool::new(false);
+        let pool = Pool { threads: self.threads, deadline: None, stop: &stop };
+        let mut waiting = BTreeMap::new();
+        let mut told = 0;
+        let work = |place: usize| (place, work(&self.jobs[place]));
+        pool.run(0..self.jobs.len(), work, &mut |done: Option<(usize, T)>| {
+            let Some((place, result)) = done else { return };
+            bar.inc(1);
+            bar.set_message(self.jobs[place].scenario.name.clone());
+            waiting.insert(place, result);
+            while let Some(result) = waiting.remove(&told) {
+                bar.suspend(|| finished(&result));
+                told += 1;
             }
         });
         bar.finish_and_clear();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use detsim_reports::record::{CheckReport, Finding, Internals, RunRecord, Verdict};
 use detsim_reports::{command, page};
 
-use super::folder::Folder;
+use super::folder::{Folder, write};
 use super::library::shown;
 use super::{Check, Usage, output};
 use crate::check::{self, Checker, Selection};
@@ -43,7 +43,8 @@ fn judge(path: &Path, imported: Imported, out: Option<&Path>) -> Result<Verdict,
                 tell(&record);
                 failures += 1;
                 let file = out.map_or_else(Folder::usual, Path::to_owned).join(page_name(&record));
-                write(&file, &page::page_with(&record, &again(path)))?;
+                write(&file, &page::page_with(&record, &again(path)))
+                    .map_err(|error| Usage(format!("{}: {error}", shown(&file))))?;
                 println!("{}", shown(&file));
             }
         }
@@ -120,11 +121,4 @@ fn page_name(record: &RunRecord) -> PathBuf {
 
 fn again(path: &Path) -> String {
     command::line([output::program().as_str(), "check", &shown(path)])
-}
-
-fn write(file: &Path, text: &str) -> Result<(), Usage> {
-    let folder = file.parent().map_or(Ok(()), std::fs::create_dir_all);
-    folder
-        .and_then(|()| std::fs::write(file, text))
-        .map_err(|error| Usage(format!("{}: {error}", shown(file))))
 }

@@ -1,12 +1,12 @@
 //! `detsim explain`: the page of one run, from its record or by doing it again.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use detsim_reports::page;
 use detsim_reports::record::RunRecord;
 
 use super::campaign::{self, Job, Keep};
-use super::folder::{Folder, file_name};
+use super::folder::{Folder, file_name, write};
 use super::library::shown;
 use super::worlds::Choice;
 use super::{Explain, Usage, output};
@@ -43,11 +43,4 @@ fn run(command: &Explain) -> Result<(RunRecord, String), Usage> {
     let command = output::replay_command(&loaded, &record, &choice);
     let text = page::page_with(&record, &command);
     Ok((record, text))
-}
-
-fn write(out: &PathBuf, text: &str) -> std::io::Result<()> {
-    if let Some(folder) = out.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    std::fs::write(out, text)
 }

@@ -82,10 +82,15 @@ fn project(here: &Path) -> Option<&Path> {
 
 /// Writes all runs as JUnit's XML.
 pub fn write_junit(path: &Path, runs: &[Outline]) -> std::io::Result<()> {
+    write(path, &junit::xml(runs))
+}
+
+/// Writes a file into a folder that need not be there yet.
+pub fn write(path: &Path, text: &str) -> std::io::Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    std::fs::write(path, junit::xml(runs))
+    std::fs::write(path, text)
 }
 
 /// Where a run's files lie in a folder, without their endings: below the scenario's group.

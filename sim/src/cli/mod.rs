@@ -14,6 +14,7 @@ mod folder;
 mod library;
 mod output;
 mod planted;
+mod pool;
 mod sweep;
 mod words;
 mod worlds;
@@ -316,7 +317,7 @@ fn one(named: &str, seed: Option<u64>) -> Result<(Loaded, u64), Usage> {
     let without = || Usage(format!("{named} names no seed: add --seed N"));
     if named == sweep::NAME {
         let seed = seed.ok_or_else(without)?;
-        return Ok((sweep::loaded(seed, crate::swarm::FAULTS), seed));
+        return Ok((sweep::loaded(crate::swarm::draw(seed, crate::swarm::FAULTS).script), seed));
     }
     let loaded = Library::find().one(named)?;
     let seed = seed.or_else(|| crate::run::planned_seed(&loaded.script)).ok_or_else(without)?;

@@ -1,4 +1,4 @@
-//! Seeds side by side: each on one thread, until they are out, time is up, or somebody interrupts.
+//! Runs side by side: each on one thread, until they are out, time is up, or somebody interrupts.
 //! What is under way then is finished, not thrown away.
 #![allow(clippy::disallowed_types, reason = "a budget is real time, outside of the runs")]
 
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-/// How often progress is shown while no seed ends.
+/// How often progress is shown while no run ends.
 const TICK: Duration = Duration::from_millis(200);
 
 /// When a budget that begins now is used up.
@@ -20,30 +20,30 @@ pub fn deadline(budget: Option<Duration>) -> Option<Instant> {
 pub struct Pool<'a> {
     /// How many.
     pub threads: usize,
-    /// No seed is begun after this.
+    /// None is begun after this.
     pub deadline: Option<Instant>,
-    /// No seed is begun once it is set.
+    /// None is begun once it is set.
     pub stop: &'a AtomicBool,
 }
 
 impl Pool<'_> {
-    /// Works on seeds; tells each result as it arrives, and nothing now and then.
-    pub fn run<T: Send>(
+    /// Works on each; tells each result as it arrives, and nothing now and then.
+    pub fn run<I, T: Send>(
         &self,
-        seeds: impl Iterator<Item = u64> + Send,
-        work: impl Fn(u64) -> T + Sync,
+        all: impl Iterator<Item = I> + Send,
+        work: impl Fn(I) -> T + Sync,
         tell: &mut dyn FnMut(Option<T>),
     ) {
-        let seeds = Mutex::new(seeds);
+        let all = Mutex::new(all);
         let (results, arrived) = mpsc::channel();
         #[allow(clippy::disallowed_methods, reason = "each run stays on one thread")]
         std::thread::scope(|scope| {
             for _ in 0..self.threads {
-                let (results, seeds, work) = (results.clone(), &seeds, &work);
+                let (results, all, work) = (results.clone(), &all, &work);
                 scope.spawn(move || {
-                    while let Some(seed) = self.next(seeds) {
+                    while let Some(one) = self.next(all) {
                         // Nobody listens any more only when the command is ending.
-                        let _ = results.send(work(seed));
+                        let _ = results.send(work(one));
                     }
                 });
             }
@@ -58,12 +58,12 @@ impl Pool<'_> {
         });
     }
 
-    fn next(&self, seeds: &Mutex<impl Iterator<Item = u64>>) -> Option<u64> {
+    fn next<I>(&self, all: &Mutex<impl Iterator<Item = I>>) -> Option<I> {
         let is_late = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
         if is_late || self.stop.load(Ordering::Relaxed) {
             return None;
         }
-        seeds.lock().expect("an iterator of numbers does not panic").next()
+        all.lock().expect("an iterator of numbers does not panic").next()
     }
 }
 

@@ -9,9 +9,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use detsim_reports::record::{
-    Blob, Body, Call, ClientId, Compare, Header, History, KeyValue, MemberName, OpId, Operation,
-    Operator, Outcome, Put, Range, RangeReply, Reply, Target, Time, Txn, TxnOp, TxnOpReply,
-    TxnReply, UNRECORDED,
+    Blob, Body, Call, ClientId, Compare, Header, KeyValue, OpId, Operation, Operator, Outcome, Put,
+    Range, RangeReply, Reply, Target, Time, Txn, TxnOp, TxnOpReply, TxnReply, UNRECORDED,
 };
 
 use super::edn::{Edn, Reader};
@@ -142,15 +141,7 @@ impl Gatherer {
             self.end(process, &open, "info", Time::NEVER, &Edn::Nil)
                 .map_err(|what| (open.line, what))?;
         }
-        let part = |(of, mut operations): (String, Vec<Operation>)| {
-            operations.sort_by_key(|operation| operation.invoked);
-            for (number, operation) in operations.iter_mut().enumerate() {
-                operation.id = OpId(number as u32);
-            }
-            let members = vec![MemberName("system".to_owned())];
-            let history = History { members, operations, ..History::default() };
-            Part { of, history, internals: None }
-        };
+        let part = |(of, operations)| Part::of(of, "system", operations);
         let describe = |(function, count): (String, usize)| {
             format!("{count} events of `:{function}`: only :read, :write and :cas are understood")
         };

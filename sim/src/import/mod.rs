@@ -17,7 +17,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-use detsim_reports::record::{History, Internals, RunRecord};
+use detsim_reports::record::{History, Internals, MemberName, OpId, Operation, RunRecord};
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -42,6 +42,18 @@ pub struct Part {
     pub history: History,
     /// What the raft log says, if the file has it.
     pub internals: Option<Internals>,
+}
+
+impl Part {
+    /// Operations, numbered in the order of their invocations, of a system that is seen as one.
+    fn of(of: String, system: &str, mut operations: Vec<Operation>) -> Part {
+        operations.sort_by_key(|operation| operation.invoked);
+        for (number, operation) in operations.iter_mut().enumerate() {
+            operation.id = OpId(number as u32);
+        }
+        let members = vec![MemberName(system.to_owned())];
+        Part { of, history: History { members, operations, ..History::default() }, internals: None }
+    }
 }
 
 /// What a file holds.

@@ -8,9 +8,9 @@
 use std::path::{Path, PathBuf};
 
 use detsim_reports::record::{
-    Blob, Body, Call, ClientId, Compare, DeleteRange, Header, History, KeyValue, MemberName, OpId,
-    Operation, Operator, Outcome, Put, Range, RangeReply, Reply, Target, Time, Txn, TxnOp,
-    TxnOpReply, TxnReply, UNRECORDED,
+    Blob, Body, Call, ClientId, Compare, DeleteRange, Header, KeyValue, OpId, Operation, Operator,
+    Outcome, Put, Range, RangeReply, Reply, Target, Time, Txn, TxnOp, TxnOpReply, TxnReply,
+    UNRECORDED,
 };
 use serde::Deserialize;
 
@@ -212,12 +212,6 @@ pub(super) fn import(files: &[(PathBuf, &str)]) -> Result<Imported, ImportError>
             });
         }
     }
-    operations.sort_by_key(|operation| operation.invoked);
-    for (number, operation) in operations.iter_mut().enumerate() {
-        operation.id = OpId(number as u32);
-    }
-    let members = vec![MemberName("etcd".to_owned())];
-    let history = History { members, operations, ..History::default() };
     let mut not_checked = vec!["watches: only key-value operations are read".to_owned()];
     if maintenance > 0 {
         not_checked.push(format!("{maintenance} defragmentations"));
@@ -225,7 +219,7 @@ pub(super) fn import(files: &[(PathBuf, &str)]) -> Result<Imported, ImportError>
     Ok(Imported {
         format: "etcd's robustness tests",
         is_complete: false,
-        parts: vec![Part { of: String::new(), history, internals: None }],
+        parts: vec![Part::of(String::new(), "etcd", operations)],
         not_checked,
     })
 }

@@ -97,7 +97,7 @@ fn leader_in_cut(it: &Evidence<'_>) -> bool {
 }
 
 fn two_leaders(it: &Evidence<'_>) -> bool {
-    it.reigns.windows(2).any(|pair| pair[0].is_replaced_at(pair[1].from))
+    it.reigns.windows(2).any(|pair| pair[0].holds(pair[1].from))
 }
 
 fn stale(it: &Evidence<'_>, operation: &Operation) -> bool {

@@ -2,7 +2,6 @@
 //! written down as it ends; what failed is kept with its record, page, plan and the scenario that
 //! was drawn. Ends with the seeds, with the budget, or when it is interrupted, and can go on later.
 
-mod pool;
 mod progress;
 mod state;
 #[cfg(test)]
@@ -22,14 +21,15 @@ use detsim_reports::summary::{self, Colours};
 use detsim_reports::sweep::swarm::{self as report, Aim, Swept};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use self::pool::Pool;
 use self::progress::{Goal, Progress};
 use self::state::{Head, State};
 use super::Usage;
 use super::campaign::{Job, Keep, run_one};
 use super::folder::{Folder, write_junit};
 use super::library::{Loaded, shown};
+use super::pool::{self, Pool};
 use super::worlds::Choice;
+use crate::language::Script;
 use crate::language::value::{Kind, Value, duration, show_duration, show_percent};
 use crate::seed::{Draw, Streams};
 use crate::swarm::{self, FAULTS, goals};
@@ -151,7 +151,8 @@ fn seeds(command: &Sweep) -> Result<(u64, Option<u64>), Usage> {
 /// Draws and runs one seed. The record is there if somebody has to look at it.
 fn sweep_seed(seed: u64, habits: &Habits, program: &str) -> (Swept, RunRecord) {
     let drawn = swarm::draw(seed, habits.faults);
-    let scenario = loaded(seed, habits.faults);
+    let script = drawn.script.to_string();
+    let scenario = loaded(drawn.script);
     let job = Job { scenario: &scenario, seed };
     let (mut record, _) = run_one(&job, &Choice::Loop, Keep::Nothing);
     let mut stream = Streams::new(seed).stream("check-determinism");
@@ -162,13 +163,11 @@ fn sweep_seed(seed: u64, habits: &Habits, program: &str) -> (Swept, RunRecord) {
     let mut outline = Outline::of(&record);
     outline.command = format!("{program} replay {NAME} --seed {seed}");
     let goals = goals::reached(&record).into_iter().map(str::to_owned).collect();
-    let script = drawn.script.to_string();
     (Swept { outline, features: drawn.features, goals, repeated, script }, record)
 }
 
-/// The scenario that a seed draws.
-pub fn loaded(seed: u64, faults: Duration) -> Loaded {
-    let script = swarm::draw(seed, faults).script;
+/// A drawn scenario.
+pub fn loaded(script: Script) -> Loaded {
     let story = script.story().into_iter().map(str::to_owned).collect();
     Loaded { name: NAME.to_owned(), script, story }
 }

@@ -26,11 +26,6 @@ impl Reign {
     pub fn holds(&self, at: Time) -> bool {
         self.from <= at && at < self.until
     }
-
-    /// Whether it still thought so when another began to.
-    pub fn is_replaced_at(&self, at: Time) -> bool {
-        self.holds(at)
-    }
 }
 
 /// A record with what was found in it.

@@ -456,11 +456,7 @@ impl Consensus {
             if self.defect.is(Defect::RaftSendBeforePersist) {
                 send(std::mem::take(&mut held), out);
             }
-            let hard_state = ready.hs().map(|state| HardState {
-                term: state.term,
-                vote: state.vote,
-                commit: state.commit,
-            });
+            let hard_state = ready.hs().map(to_hard_state);
             if let Some(state) = ready.hs() {
                 let state = state.clone();
                 self.node.mut_store().set_hard_state(state);
@@ -502,9 +498,8 @@ impl Consensus {
             return;
         }
         self.commit_unsynced = None;
-        let state = self.node.store().hard_state();
-        let hard_state = HardState { term: state.term, vote: state.vote, commit: state.commit };
-        let (entries, hard_state) = (Vec::new(), Some(hard_state));
+        let hard_state = Some(to_hard_state(self.node.store().hard_state()));
+        let entries = Vec::new();
         let write = LogWrite::Save { entries, hard_state, sync: true };
         out.push(Output::Log(Staged::new(self.next_write(), write, Vec::new())));
     }
@@ -665,6 +660,10 @@ fn to_raft_entry(entry: &LogEntry) -> Entry {
     result.index = entry.index;
     result.data = entry.data.clone();
     result
+}
+
+fn to_hard_state(state: &eraftpb::HardState) -> HardState {
+    HardState { term: state.term, vote: state.vote, commit: state.commit }
 }
 
 fn to_log_entry(entry: &Entry) -> LogEntry {

@@ -157,26 +157,31 @@ pub(super) struct Attempt<'a> {
 
 /// All puts of a request, in all branches.
 pub(super) fn attempts(call: &Call) -> Vec<Attempt<'_>> {
-    fn walk<'a>(txn: &'a Txn, branches: &mut usize, found: &mut Vec<Attempt<'a>>) {
+    let mut found = Vec::new();
+    each_attempt(call, &mut |attempt| found.push(attempt));
+    found
+}
+
+/// The same without a list, for passes over all operations.
+pub(super) fn each_attempt<'a>(call: &'a Call, visit: &mut impl FnMut(Attempt<'a>)) {
+    fn walk<'a>(txn: &'a Txn, branches: &mut usize, visit: &mut impl FnMut(Attempt<'a>)) {
         for (ops, guards) in [(&txn.success, &txn.compare[..]), (&txn.failure, &[])] {
             let branch = *branches;
             *branches += 1;
             for op in ops {
                 match op {
-                    TxnOp::Put(put) => found.push(Attempt { put, branch, guards }),
-                    TxnOp::Txn(nested) => walk(nested, branches, found),
+                    TxnOp::Put(put) => visit(Attempt { put, branch, guards }),
+                    TxnOp::Txn(nested) => walk(nested, branches, visit),
                     TxnOp::Range(_) | TxnOp::DeleteRange(_) => {}
                 }
             }
         }
     }
-    let mut found = Vec::new();
     match call {
-        Call::Put(put) => found.push(Attempt { put, branch: 0, guards: &[] }),
-        Call::Txn(txn) => walk(txn, &mut 0, &mut found),
+        Call::Put(put) => visit(Attempt { put, branch: 0, guards: &[] }),
+        Call::Txn(txn) => walk(txn, &mut 0, visit),
         _ => {}
     }
-    found
 }
 
 /// The spans of keys that a request may delete, in all branches.
@@ -224,9 +229,11 @@ impl<'a> Mortal<'a> {
         for operation in history.operations.iter().filter(|operation| !is_void(operation)) {
             let spans = deletions(&operation.call);
             mortal.deleted.extend(spans.iter().map(|delete| (&delete.key, &delete.range_end)));
-            let puts = attempts(&operation.call);
-            let leased = puts.iter().filter(|attempt| attempt.put.lease != 0);
-            mortal.leased.extend(leased.map(|attempt| &attempt.put.key));
+            each_attempt(&operation.call, &mut |attempt| {
+                if attempt.put.lease != 0 {
+                    mortal.leased.push(&attempt.put.key);
+                }
+            });
         }
         mortal.deleted.sort_unstable();
         mortal.deleted.dedup();
@@ -262,13 +269,13 @@ pub(super) fn growing_lists(history: &History) -> BTreeSet<&Blob> {
     let mut lists = BTreeSet::new();
     let mut others = BTreeSet::new();
     for operation in history.operations.iter().filter(|operation| !is_void(operation)) {
-        for Attempt { put, guards, .. } in attempts(&operation.call) {
+        each_attempt(&operation.call, &mut |Attempt { put, guards, .. }| {
             let is_guarded = guards
                 .iter()
                 .any(|guard| guard.key == put.key && compared_version(guard).is_some());
-            let is_list = !put.ignore_value && list(&put.value).is_some();
-            if is_guarded && is_list { &mut lists } else { &mut others }.insert(&put.key);
-        }
+            let is_list = is_guarded && !put.ignore_value && list(&put.value).is_some();
+            if is_list { &mut lists } else { &mut others }.insert(&put.key);
+        });
     }
     lists.retain(|key| !others.contains(key));
     lists

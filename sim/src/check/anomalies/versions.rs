@@ -149,6 +149,18 @@ impl<'a> Table<'a, '_> {
 
     /// Finds the writers of versions that nobody was told to have written.
     fn attribute(&mut self, nodes: &mut [Node<'a>]) {
+        let orphans: Vec<(&'a Blob, i64)> = self
+            .versions
+            .iter()
+            .flat_map(|(key, versions)| {
+                let is_orphan = |version: &Version<'_>| version.writer.is_none();
+                let orphans = versions.iter().filter(move |(_, version)| is_orphan(version));
+                orphans.map(|(revision, _)| (*key, *revision))
+            })
+            .collect();
+        if orphans.is_empty() {
+            return;
+        }
         let mut index = Index::new();
         for (place, operation) in self.history.operations.iter().enumerate() {
             let is_open = fate(operation) == Fate::Unknown;
@@ -160,15 +172,6 @@ impl<'a> Table<'a, '_> {
                 index.entry((&put.key, &put.value)).or_default().push((place, attempt));
             }
         }
-        let orphans: Vec<(&'a Blob, i64)> = self
-            .versions
-            .iter()
-            .flat_map(|(key, versions)| {
-                let is_orphan = |version: &Version<'_>| version.writer.is_none();
-                let orphans = versions.iter().filter(move |(_, version)| is_orphan(version));
-                orphans.map(|(revision, _)| (*key, *revision))
-            })
-            .collect();
         for (key, revision) in orphans {
             let version = self.versions[key][&revision];
             let (Some(value), None, false) = (version.value, version.writer, version.is_delete)

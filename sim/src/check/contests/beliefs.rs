@@ -28,6 +28,9 @@ struct Belief<'t, 'a> {
 /// Counts.
 pub(super) fn count(history: &History, facts: &Facts<'_>) -> Seen {
     let mut seen = Seen::default();
+    if facts.tenures.is_empty() {
+        return seen;
+    }
     let by_client = by_client(history);
     let entrants: BTreeMap<(&Blob, i64), ClientId> = facts
         .entered

@@ -74,6 +74,9 @@ impl<'a> Facts<'a> {
     pub fn of(history: &'a History, kind: Kind) -> Facts<'a> {
         let mut facts = Facts::default();
         facts.recognise(history, kind);
+        if facts.contests.is_empty() {
+            return facts;
+        }
         for operation in &history.operations {
             match fate(operation) {
                 Fate::Answered(reply) => facts.answered(operation, reply),

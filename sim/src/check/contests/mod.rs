@@ -202,8 +202,11 @@ fn grows(facts: &Facts<'_>, rules: &Rules, report: &mut Report) {
 
 /// A contender's key: the contest's prefix, if the key is one for this lease.
 fn prefix_of(key: &Blob, lease: i64) -> Option<Blob> {
+    if lease == 0 {
+        return None;
+    }
     let sign = if lease < 0 { "-" } else { "" };
     let end = format!("/{sign}{:x}", lease.unsigned_abs());
     let name = key.0.strip_suffix(end.as_bytes())?;
-    (lease != 0).then(|| Blob(key.0.slice(..name.len() + 1)))
+    Some(Blob(key.0.slice(..name.len() + 1)))
 }

@@ -68,13 +68,15 @@ fn is_certain(timeline: &Timeline, history: &History) -> bool {
 
 /// The operations of each client that watches.
 fn informers(history: &History) -> BTreeMap<ClientId, Vec<&Operation>> {
-    let mut by_client: BTreeMap<ClientId, Vec<&Operation>> = BTreeMap::new();
+    let watches = |operation: &&Operation| matches!(operation.call, Call::Watch(_));
+    let watching = history.operations.iter().filter(watches).map(|operation| operation.client);
+    let mut by_client: BTreeMap<ClientId, Vec<&Operation>> =
+        watching.map(|client| (client, Vec::new())).collect();
     for operation in &history.operations {
-        by_client.entry(operation.client).or_default().push(operation);
+        if let Some(own) = by_client.get_mut(&operation.client) {
+            own.push(operation);
+        }
     }
-    by_client.retain(|_, operations| {
-        operations.iter().any(|operation| matches!(operation.call, Call::Watch(_)))
-    });
     by_client
 }
 

@@ -13,7 +13,7 @@ use super::life::Life;
 use crate::check::describe;
 use crate::check::fate::{Fate, fate};
 use crate::check::report::{Evidence, Report};
-use crate::check::steps::{attempts, deletions};
+use crate::check::steps::{deletions, each_attempt};
 use crate::model::Span;
 
 /// A key of a lease, there at a revision.
@@ -184,6 +184,13 @@ fn deletes_something(txn: &TxnReply) -> bool {
 
 /// The keys that puts attached to leases, in whichever branch, with whatever outcome.
 pub(super) fn attachments(history: &History) -> BTreeSet<(i64, &Blob)> {
-    let puts = history.operations.iter().flat_map(|operation| attempts(&operation.call));
-    puts.map(|attempt| (attempt.put.lease, &attempt.put.key)).collect()
+    let mut attachments = BTreeSet::new();
+    for operation in &history.operations {
+        each_attempt(&operation.call, &mut |attempt| {
+            if attempt.put.lease != 0 {
+                attachments.insert((attempt.put.lease, &attempt.put.key));
+            }
+        });
+    }
+    attachments
 }

@@ -19,7 +19,7 @@ use super::Checker;
 use super::describe;
 use super::fate::{Fate, fate, is_one_cluster, is_serializable_read};
 use super::report::{Evidence, Report};
-use super::steps::{Mortal, Step, attempts, growing_lists, is_whole, list, taken};
+use super::steps::{Mortal, Step, each_attempt, growing_lists, is_whole, list, taken};
 use crate::model::Span;
 
 /// A key, or an element of the list that it holds.
@@ -103,8 +103,12 @@ struct Subjects<'a> {
 impl<'a> Subjects<'a> {
     fn of(history: &'a History) -> Subjects<'a> {
         let mortal = Mortal::of(history);
-        let put = history.operations.iter().flat_map(|operation| attempts(&operation.call));
-        let keys: BTreeSet<&Blob> = put.map(|attempt| &attempt.put.key).collect();
+        let mut keys: BTreeSet<&Blob> = BTreeSet::new();
+        for operation in &history.operations {
+            each_attempt(&operation.call, &mut |attempt| {
+                keys.insert(&attempt.put.key);
+            });
+        }
         let keys = keys.into_iter().filter(|key| !mortal.holds(key)).collect();
         Subjects { keys, lists: growing_lists(history) }
     }

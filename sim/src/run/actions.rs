@@ -314,9 +314,10 @@ impl Runner<'_> {
     }
 
     /// Records a start that no action names.
-    pub(super) fn note_start(&mut self, place: usize) {
-        let what = format!("start {}", self.members[place].name);
-        self.incident(vec![place], what);
+    pub(super) fn note_start(&mut self, place: usize, wipe: bool) {
+        let targets = vec![Target::Name(self.members[place].name.clone())];
+        let start = Action::Start(StartAction { wipe, ..StartAction::plain(targets) });
+        self.incident(vec![place], start.to_string());
     }
 
     fn act_restart(

@@ -154,7 +154,7 @@ impl Runner<'_> {
             false => member.relaunch(),
         };
         self.start_process(place, launch)?;
-        self.note_start(place);
+        self.note_start(place, is_new);
         Ok(())
     }
 

@@ -369,8 +369,9 @@ impl<'w> Runner<'w> {
         }
         self.incident(vec![place], what.trim_end().to_owned());
         if let (true, Some(launch)) = (was_asked, self.members[place].restart.take()) {
+            let wipe = launch.wipe;
             self.start_process(place, launch)?;
-            self.note_start(place);
+            self.note_start(place, wipe);
         }
         Ok(())
     }

@@ -146,6 +146,20 @@ fn a_member_whose_disk_lied_is_replaced_by_a_new_one() {
 }
 
 #[test]
+fn who_comes_back_as_somebody_else_is_told_to_have_lost_its_disk() {
+    let text = "cluster n1 n2 n3\nstart all\nexpect all ready\nwait 6s\n\
+                workload register clients=3 rate=60/s\n\
+                nemesis membership change=replace targets=follower every=3s for=8s\nrun 9s\n\
+                heal\nconverge within=20s\nwait 2s\ncheck all\n";
+    let script = parse("test", text, VOCABULARY).expect("it is a script");
+    let record =
+        run(&Setup { scenario: "test", script: &script, seed: 1 }, &mut loop_world(&script, 1));
+    assert_eq!(record.verdict, Verdict::Passed, "{:?}\n{}", record.findings, record.plan);
+    let mut incidents = record.history.incidents.iter();
+    assert!(incidents.any(|it| it.what.starts_with("start n") && it.what.ends_with(" wipe")));
+}
+
+#[test]
 fn a_kill_at_a_moment_takes_place_and_is_replayed() {
     let text = "cluster n1 n2 n3\nstart all\nexpect all ready\n\
                 workload register clients=3 rate=60/s\nat 1s kill-at n2 after=sync count=5\n\

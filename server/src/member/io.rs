@@ -14,7 +14,10 @@ use super::work::{Work, WorkDone};
 use crate::api::ApiError;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::{v3electionpb, v3lockpb};
-use crate::storage::database::{DatabaseImage, DatabaseReceipt, DatabaseWrite, SnapshotTask};
+use crate::storage::database::{
+    DatabaseAnswer, DatabaseImage, DatabaseReceipt, DatabaseTask, DatabaseTaskId, DatabaseWrite,
+    PinId, SnapshotTask,
+};
 use crate::storage::log::{LogDurable, SnapshotMark, Staged};
 
 /// A raft message between two members. Inside a process it stays in raft-rs's form;
@@ -377,8 +380,22 @@ pub enum Input {
     LogDurable(LogDurable),
     /// Database writes are durable.
     DatabaseDurable(DatabaseReceipt),
-    /// A snapshot of the log at this mark is saved or installed.
+    /// A piece of work on the whole database is done.
+    DatabaseTaskDone {
+        /// As in the output.
+        id: DatabaseTaskId,
+        /// What came of it.
+        answer: DatabaseAnswer,
+    },
+    /// A snapshot of the log at this mark is saved: its file, then its record in the log.
     SnapshotDone(SnapshotMark),
+    /// A state of the database is held.
+    SnapshotPinned {
+        /// As in the output.
+        pin: PinId,
+        /// Where it stands, by its own account.
+        mark: SnapshotMark,
+    },
     /// A peer's snapshot has arrived whole, with the database that came with it.
     SnapshotArrived {
         /// The sender.
@@ -562,7 +579,14 @@ pub enum Output {
     Log(Staged),
     /// A database write; `Input::DatabaseDurable` follows.
     Database(DatabaseWrite),
-    /// A snapshot of the log to save or install; `Input::SnapshotDone` follows.
+    /// Work on the whole database; `Input::DatabaseTaskDone` follows.
+    DatabaseTask {
+        /// Chosen by the member.
+        id: DatabaseTaskId,
+        /// What to do.
+        task: DatabaseTask,
+    },
+    /// A snapshot to save or send.
     Snapshot(SnapshotTask),
     /// The transport's peers changed.
     Peers(PeerChange),

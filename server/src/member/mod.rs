@@ -47,6 +47,7 @@ use std::collections::VecDeque;
 use crate::config::Config;
 use crate::lease::{LeaseId, Lessor};
 use crate::mvcc::View;
+use crate::storage::database::{DatabaseImage, DatabaseSize};
 use crate::storage::log::{LogEntry, LogImage, LogNumber, LogWrite, Staged};
 use bootstrap::{Action, Bootstrap, Decision, Event};
 use id::{CallId, ClusterId, MemberId, RequestId};
@@ -60,6 +61,12 @@ use time::{Monotonic, Now};
 pub struct DiskImage {
     /// The write-ahead log, if there is one.
     pub log: Option<LogImage>,
+    /// The database that goes with it, if there is one.
+    pub database: Option<DatabaseImage>,
+    /// How large that database is.
+    pub database_size: DatabaseSize,
+    /// Whether the driver keeps a database: without one the log is never truncated.
+    pub keeps_database: bool,
 }
 
 /// Requests that a member holds while it does not serve clients yet.

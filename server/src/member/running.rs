@@ -353,7 +353,9 @@ impl Running {
             // Nothing that they follow leaves a member that keeps its data in the log alone and
             // refuses discovery.
             Input::DatabaseDurable(_)
+            | Input::DatabaseTaskDone { .. }
             | Input::SnapshotDone(_)
+            | Input::SnapshotPinned { .. }
             | Input::SnapshotArrived { .. }
             | Input::Resolved { .. } => {}
             Input::WorkDone(done) => self.work_done(done, out),

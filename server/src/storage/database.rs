@@ -1,12 +1,14 @@
-//! Writes to the database as they leave the member, and what comes back: bucket changes with the
-//! consistent index of the entries that made them, atomic, in order.
+//! What passes between a member and the driver that keeps its database: writes with the consistent
+//! index of the entries that made them, atomic and in order; receipts; whole databases; what is to
+//! be done with snapshots.
 //!
-//! There is no database yet: no member makes these writes, and the log alone holds what is durable.
-//! The shapes are those that the member's driver will carry.
+//! A driver may have no database. Then nothing of this leaves the member, the log alone holds what
+//! is durable, and it is never truncated.
 
 use bytes::Bytes;
 
 use super::log::SnapshotMark;
+use crate::member::{id::MemberId, io::RaftMessage};
 
 /// A change of one key of a bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -35,12 +37,29 @@ pub struct DatabaseWrite {
     pub changes: Vec<BucketChange>,
 }
 
+impl DatabaseWrite {
+    /// The receipt for this write and all before it. Only to be asked for once they are durable.
+    pub fn committed(&self, size: DatabaseSize) -> DatabaseReceipt {
+        DatabaseReceipt { up_to: self.number, consistent_index: self.consistent.0, size }
+    }
+}
+
+/// How large a database is. Zeros say that nobody knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct DatabaseSize {
+    /// What etcd calls its size: pages up to the highest ever used.
+    pub total_bytes: u64,
+    /// The same without the pages that are free.
+    pub in_use_bytes: u64,
+}
+
 /// Proof that all writes up to a number are durable, and with them the effects of all entries up to
-/// an index: snapshots and log truncation wait for it.
+/// an index: snapshots and log truncation wait for it. Made only by `DatabaseWrite::committed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DatabaseReceipt {
     up_to: DatabaseNumber,
     consistent_index: u64,
+    size: DatabaseSize,
 }
 
 impl DatabaseReceipt {
@@ -53,6 +72,11 @@ impl DatabaseReceipt {
     pub fn consistent_index(&self) -> u64 {
         self.consistent_index
     }
+
+    /// How large the database is since.
+    pub fn size(&self) -> DatabaseSize {
+        self.size
+    }
 }
 
 /// A whole database, as parsed from a snapshot that arrived.
@@ -64,11 +88,55 @@ pub struct DatabaseImage {
     pub content: Vec<BucketChange>,
 }
 
-/// What is to be done with a snapshot of the log.
+/// A state of the database that is held for a receiver, chosen by the member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PinId(pub u64);
+
+/// What is to be done with snapshots. The install of one that arrived is no task: the member
+/// stages `LogWrite::Snapshot` with its mark, and the driver puts the database that it has received
+/// for that index in place of its own before that write is durable.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SnapshotTask {
-    /// Write its `.snap` file and record it in the log; the database covers its index already.
+    /// Write its `.snap` file, then its record in the log, then purge what is older; the database
+    /// covers its index already. `Input::SnapshotDone` follows.
     Save(SnapshotMark),
-    /// Put the database that arrived with it in place of the member's own.
-    Install(Box<DatabaseImage>),
+    /// Hold the state that the database is in after all writes made before;
+    /// `Input::SnapshotPinned` follows.
+    Pin(PinId),
+    /// Send the message with the body of the pinned database; `Input::SnapshotStatus` follows.
+    Send {
+        /// The receiver.
+        to: MemberId,
+        /// Raft's message.
+        message: RaftMessage,
+        /// The body.
+        pin: PinId,
+    },
+    /// Nobody needs it any more; a transfer that still goes on is given up.
+    Unpin(PinId),
+}
+
+/// Work on the whole database, chosen by the member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DatabaseTaskId(pub u64);
+
+/// What is to be done with the whole database, after all writes made before.
+/// `Input::DatabaseTaskDone` follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DatabaseTask {
+    /// Copy it densely into another file, and go on with that.
+    Defragment,
+    /// CRC-32C over all buckets as etcd computes it (contract-cluster.md, section 8.6).
+    Hash,
+}
+
+/// What came of a `DatabaseTask`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum DatabaseAnswer {
+    /// To `Defragment`: its size since.
+    Defragmented(DatabaseSize),
+    /// To `Hash`.
+    Hash(u32),
+    /// It failed, and the database is what it was before.
+    Failed(String),
 }

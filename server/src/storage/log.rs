@@ -72,7 +72,10 @@ pub enum LogWrite {
         /// need not be.
         sync: bool,
     },
-    /// A snapshot record; always synced.
+    /// A snapshot record; always synced. Staged by a member, it says that the snapshot which
+    /// arrived takes the place of what the member had: the driver makes its database the member's
+    /// own before the write counts as durable, and drops database writes from before. The records
+    /// of snapshots that the member took itself are the driver's business (`SnapshotTask::Save`).
     Snapshot(SnapshotMark),
 }
 

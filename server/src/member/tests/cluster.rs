@@ -111,7 +111,7 @@ impl Cluster {
 
     pub(super) fn start(&mut self, place: usize) {
         let log = self.hosts[place].take().and_then(|host| host.log);
-        let image = DiskImage { log: log.clone() };
+        let image = DiskImage { log: log.clone(), ..DiskImage::default() };
         let mut out = Outputs::new();
         let seed = [place as u8 + 1; 32];
         let config = self.configs[place].clone();
@@ -233,7 +233,10 @@ impl Cluster {
                 let text = line.message.clone() + &fields.collect::<String>();
                 self.host_mut(place).lines.push(text);
             }
-            other @ (Output::Database(_) | Output::Snapshot(_) | Output::Resolve { .. }) => {
+            other @ (Output::Database(_)
+            | Output::DatabaseTask { .. }
+            | Output::Snapshot(_)
+            | Output::Resolve { .. }) => {
                 panic!("nobody asked for {other:?}")
             }
             Output::Ready => self.host_mut(place).is_ready = true,

@@ -187,7 +187,10 @@ impl LoopWorld {
                 }
                 self.hosts[place].device.stage(staged);
             }
-            Output::Database(_) | Output::Snapshot(_) | Output::Resolve { .. } => {
+            Output::Database(_)
+            | Output::DatabaseTask { .. }
+            | Output::Snapshot(_)
+            | Output::Resolve { .. } => {
                 unreachable!("members keep their data in the log alone and refuse discovery")
             }
             Output::Peers(change) => self.peers_changed(place, change),

@@ -28,7 +28,8 @@ pub struct Detcd;
 impl Program for Detcd {
     fn start(&self, beginning: Beginning, out: &mut Outputs) -> Box<dyn Machine> {
         let Beginning { config, entropy, log, now } = beginning;
-        Box::new(Member::start(config, entropy, DiskImage { log }, now, out))
+        let disk = DiskImage { log, ..DiskImage::default() };
+        Box::new(Member::start(config, entropy, disk, now, out))
     }
 }
 

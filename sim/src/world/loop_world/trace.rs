@@ -7,6 +7,7 @@
 use std::hash::{Hash, Hasher};
 
 use detcd::member::io::{Input, Output};
+use detcd::storage::database::SnapshotTask;
 
 /// An odd constant with well spread bits.
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -167,7 +168,9 @@ fn hash_input(input: &Input, h: &mut TraceHasher) {
         Input::LogDurable(durable) => durable.number().hash(h),
         Input::DatabaseDurable(receipt) => receipt.hash(h),
         Input::SnapshotDone(mark) => mark.hash(h),
-        Input::SnapshotArrived { from, message, image } => (from, message, &image.mark).hash(h),
+        Input::DatabaseTaskDone { id, answer } => (id, answer).hash(h),
+        Input::SnapshotPinned { pin, mark } => (pin, mark).hash(h),
+        Input::SnapshotArrived { from, message, .. } => (from, message).hash(h),
         Input::WorkDone(done) => (done.id, &done.result).hash(h),
         Input::Deadline | Input::Shutdown => {}
     }
@@ -182,7 +185,8 @@ fn hash_output(output: &Output, h: &mut TraceHasher) {
         Output::Send { to, message } => (to, message).hash(h),
         Output::Log(staged) => (staged.number(), staged.write()).hash(h),
         Output::Database(write) => write.hash(h),
-        Output::Snapshot(task) => std::mem::discriminant(task).hash(h),
+        Output::DatabaseTask { id, task } => (id, task).hash(h),
+        Output::Snapshot(task) => hash_snapshot_task(task, h),
         Output::Peers(change) => change.hash(h),
         Output::DialAnswer { id, result } => (id, result).hash(h),
         Output::PeerCall { id, url, call, timeout } => (id, url, call, timeout).hash(h),
@@ -193,6 +197,15 @@ fn hash_output(output: &Output, h: &mut TraceHasher) {
         Output::Ready => {}
         Output::Stop(stop) => stop.hash(h),
         Output::Note(note) => note.hash(h),
+    }
+}
+
+fn hash_snapshot_task(task: &SnapshotTask, h: &mut TraceHasher) {
+    std::mem::discriminant(task).hash(h);
+    match task {
+        SnapshotTask::Save(mark) => mark.hash(h),
+        SnapshotTask::Pin(pin) | SnapshotTask::Unpin(pin) => pin.hash(h),
+        SnapshotTask::Send { to, message, pin } => (to, message, pin).hash(h),
     }
 }
 

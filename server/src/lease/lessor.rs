@@ -95,7 +95,7 @@ impl Lessor {
     }
 
     /// Adds a lease that the `lease` bucket has, before the keys are restored.
-    pub fn restore(&mut self, id: LeaseId, ttl_seconds: i64, remaining_seconds: i64) {
+    pub fn restore_lease(&mut self, id: LeaseId, ttl_seconds: i64, remaining_seconds: i64) {
         assert!(!self.is_primary, "a lessor is restored before it is promoted");
         self.insert(id, ttl_seconds, remaining_seconds);
     }

@@ -198,8 +198,8 @@ fn a_lease_that_was_just_renewed_is_checkpointed_later() {
 fn digests_depend_on_what_is_replicated_alone() {
     let mut one = primary(&[10, 400]);
     let mut other = lessor();
-    other.restore(2, 400, 0);
-    other.restore(1, 10, 0);
+    other.restore_lease(2, 400, 0);
+    other.restore_lease(1, 10, 0);
     assert_eq!(one.digest(), other.digest());
     one.set_checkpoint(2, 100, at(1));
     assert_ne!(one.digest(), other.digest());
@@ -215,8 +215,8 @@ fn digests_depend_on_what_is_replicated_alone() {
 #[test]
 fn restored_leases_have_the_minimum_and_start_from_their_remaining_ttl() {
     let mut lessor = lessor();
-    lessor.restore(1, 1, 0);
-    lessor.restore(2, 1000, 40);
+    lessor.restore_lease(1, 1, 0);
+    lessor.restore_lease(2, 1000, 40);
     lessor.promote(at(10), SECOND);
     assert_eq!(lessor.stored(1), Some((2, 0)));
     assert_eq!(left(&lessor, 1, at(10)), Some(3));

@@ -7,11 +7,17 @@ use crate::proto::etcdserverpb as pb;
 
 /// The active alarms, by type and member.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Alarms {
+pub(crate) struct Alarms {
     active: BTreeSet<(i32, u64)>,
 }
 
 impl Alarms {
+    /// The state as the database holds it.
+    pub(crate) fn from_parts(active: impl IntoIterator<Item = pb::AlarmMember>) -> Alarms {
+        let active = active.into_iter().map(|alarm| (alarm.alarm, alarm.member_id));
+        Alarms { active: active.collect() }
+    }
+
     /// Whether anybody raised this alarm.
     pub(super) fn is_active(&self, kind: pb::AlarmType) -> bool {
         self.active.range((kind as i32, 0)..=(kind as i32, u64::MAX)).next().is_some()

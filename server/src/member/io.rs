@@ -15,10 +15,11 @@ use crate::api::ApiError;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::{v3electionpb, v3lockpb};
 use crate::storage::database::{
-    DatabaseAnswer, DatabaseImage, DatabaseReceipt, DatabaseTask, DatabaseTaskId, DatabaseWrite,
-    PinId, SnapshotTask,
+    DatabaseAnswer, DatabaseReceipt, DatabaseTask, DatabaseTaskId, DatabaseWrite, PinId,
+    SnapshotTask,
 };
 use crate::storage::log::{LogDurable, SnapshotMark, Staged};
+use crate::storage::schema::DatabaseImage;
 
 /// A raft message between two members. Inside a process it stays in raft-rs's form;
 /// `encode` and `decode` speak etcd's `raftpb`.

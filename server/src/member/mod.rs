@@ -10,7 +10,7 @@
 //!    └──────────refused──────────────────────────────┴───────────┘
 //! ```
 
-mod alarms;
+pub(crate) mod alarms;
 mod apply;
 pub mod bootstrap;
 mod consensus;
@@ -47,8 +47,9 @@ use std::collections::VecDeque;
 use crate::config::Config;
 use crate::lease::{LeaseId, Lessor};
 use crate::mvcc::View;
-use crate::storage::database::{DatabaseImage, DatabaseSize};
+use crate::storage::database::DatabaseSize;
 use crate::storage::log::{LogEntry, LogImage, LogNumber, LogWrite, Staged};
+use crate::storage::schema::DatabaseImage;
 use bootstrap::{Action, Bootstrap, Decision, Event};
 use id::{CallId, ClusterId, MemberId, RequestId};
 use io::{Input, Level, MemberInfo, Output, Outputs, PeerCallError, Stop};

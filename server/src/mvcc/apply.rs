@@ -12,6 +12,7 @@ use super::range;
 use super::revision::Revision;
 use super::store::Store;
 use super::txn::{self, Path};
+use super::written::Written;
 use crate::api::ApiError;
 use crate::lease::Lessor;
 use crate::proto::etcdserverpb as pb;
@@ -230,6 +231,7 @@ impl Store {
             }
             kv
         });
+        self.written.add(|| Written::Recorded(change.clone()));
         self.last.push(change);
         lease_before
     }

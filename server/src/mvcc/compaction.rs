@@ -73,7 +73,7 @@ impl Compaction {
                 }
                 Stage::Edge(position) => {
                     spent += 1;
-                    self.visit_edge(state, position, defect)
+                    self.visit_edge(state, position, defect, removed)
                 }
             };
             if is_done {
@@ -143,12 +143,18 @@ impl Compaction {
         false
     }
 
-    fn visit_edge(&mut self, state: &mut State, position: usize, defect: Planted) -> bool {
+    fn visit_edge(
+        &mut self,
+        state: &mut State,
+        position: usize,
+        defect: Planted,
+        removed: &mut dyn FnMut(&Change),
+    ) -> bool {
         match state.log.get(position) {
             Some(change) if change.revision.main == self.revision => {
                 self.hasher.feed(change, || state.is_newest_at(change, self.revision));
                 if defect.is(Defect::MvccCompactTombstoneEq) && change.is_delete {
-                    remove_edge(state, position);
+                    removed(&remove_edge(state, position));
                     return false;
                 }
                 self.stage = Stage::Edge(position + 1);
@@ -165,10 +171,11 @@ impl Compaction {
 }
 
 /// What a planted defect does to a delete of exactly the compacted revision.
-fn remove_edge(state: &mut State, position: usize) {
+fn remove_edge(state: &mut State, position: usize) -> Arc<Change> {
     let change = state.log.remove(position);
     let history = state.keys.get_mut(&change.kv.key).expect("a change stands under its key");
     if !history.remove_oldest() {
         state.keys.remove(&change.kv.key);
     }
+    change
 }

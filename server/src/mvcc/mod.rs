@@ -3,8 +3,8 @@
 //!
 //! A `Store` changes only by applying entries, in the same way on every member. Its state is made
 //! of persistent maps, so that a `View` pins a revision in constant time and a write while one is
-//! held copies only paths. Nothing here knows the disk: the database writer takes what a write
-//! changed from `Store::last_changes`, and a store comes back from its bucket with `Restore`.
+//! held copies only paths. Nothing here knows the disk: what a database must be told is taken with
+//! `Store::take_written`, and a store comes back from its bucket with `Restore`.
 
 mod apply;
 mod change;
@@ -22,6 +22,7 @@ mod store;
 mod txn;
 mod view;
 pub mod watch;
+mod written;
 
 #[cfg(test)]
 mod tests;
@@ -37,3 +38,4 @@ pub use store::Store;
 pub use txn::{is_read_only, is_serializable};
 pub use view::View;
 pub use watch::{WatchHub, WatchSettings};
+pub use written::Written;

@@ -16,6 +16,7 @@ use super::range;
 use super::state::State;
 use super::txn;
 use super::view::View;
+use super::written::{Written, WrittenLog};
 use crate::api::ApiError;
 use crate::planted::Planted;
 use crate::proto::etcdserverpb as pb;
@@ -35,6 +36,7 @@ pub struct Store {
     /// The running sum as of the compacted revision.
     pub(super) trail_compacted: u64,
     pub(super) footprint: Footprint,
+    pub(super) written: WrittenLog,
     units: Cell<u64>,
     defect: Planted,
 }
@@ -57,6 +59,7 @@ impl Store {
             trail: 0,
             trail_compacted: 0,
             footprint: Footprint::default(),
+            written: WrittenLog::default(),
             units: Cell::new(0),
             defect: Planted::default(),
         }
@@ -108,6 +111,7 @@ impl Store {
             return Err(ApiError::FutureRevision);
         }
         self.begin_compaction(Compaction::new(previous, revision));
+        self.written.add(|| Written::Scheduled(revision));
         Ok(pb::CompactionResponse { header: self.state.header() })
     }
 
@@ -140,8 +144,10 @@ impl Store {
                 return (spent, false);
             }
             let (defect, footprint) = (self.defect, &mut self.footprint);
+            let written = &mut self.written;
             let mut forget = |change: &Change| {
                 footprint.remove(change);
+                written.add(|| Written::Removed(change.revision, change.is_delete));
                 removed(change);
             };
             let (visited, is_done) = compaction.advance(&mut self.state, left, defect, &mut forget);
@@ -157,12 +163,25 @@ impl Store {
 
     fn finish_compaction(&mut self, revision: i64, hash: Option<CompactionHash>) {
         self.finished_compact_revision = revision;
+        self.written.add(|| Written::Finished(revision));
         let Some(hash) = hash else { return };
         let hashes = Arc::make_mut(&mut self.state.hashes);
         hashes.push(hash);
         if hashes.len() > CompactionHash::KEPT {
             hashes.remove(0);
         }
+    }
+
+    /// From now on, notes what a database must be told for `take_written`. Until then nothing is
+    /// kept.
+    pub fn note_written(&mut self) {
+        self.written.begin();
+    }
+
+    /// What changed since this was last asked, in order: every change of a key, every removal by
+    /// compaction, every step of a compaction.
+    pub fn take_written(&mut self) -> Vec<Written> {
+        self.written.take()
     }
 
     /// How much space it is taken to need.

@@ -21,6 +21,22 @@ pub struct BucketChange {
     pub value: Option<Bytes>,
 }
 
+impl BucketChange {
+    /// A row that is there from now on.
+    pub fn put(
+        bucket: &'static str,
+        key: impl Into<Bytes>,
+        value: impl Into<Bytes>,
+    ) -> BucketChange {
+        BucketChange { bucket, key: key.into(), value: Some(value.into()) }
+    }
+
+    /// A row that is gone from now on.
+    pub fn delete(bucket: &'static str, key: impl Into<Bytes>) -> BucketChange {
+        BucketChange { bucket, key: key.into(), value: None }
+    }
+}
+
 /// The position of a write in the member's sequence of database writes, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DatabaseNumber(pub u64);
@@ -77,15 +93,6 @@ impl DatabaseReceipt {
     pub fn size(&self) -> DatabaseSize {
         self.size
     }
-}
-
-/// A whole database, as parsed from a snapshot that arrived.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DatabaseImage {
-    /// Where in the log it stands.
-    pub mark: SnapshotMark,
-    /// Everything it holds.
-    pub content: Vec<BucketChange>,
 }
 
 /// A state of the database that is held for a receiver, chosen by the member.

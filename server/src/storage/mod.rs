@@ -7,4 +7,5 @@ pub mod directory;
 pub mod disk;
 pub mod log;
 pub mod memory;
+pub mod schema;
 pub mod wal;

@@ -2,6 +2,7 @@
 //!
 //! Everything here is synchronous and does I/O only through `disk::Disk`.
 
+pub mod bolt;
 pub mod database;
 pub mod directory;
 pub mod disk;

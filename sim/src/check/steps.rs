@@ -266,17 +266,30 @@ pub(super) fn list(value: &Blob) -> Option<Vec<&[u8]>> {
 /// Keys that hold lists which only grow: every put of them is a list, on the condition that the key
 /// still is as it was read.
 pub(super) fn growing_lists(history: &History) -> BTreeSet<&Blob> {
+    let is_growth = |attempt: &Attempt<'_>| {
+        let Attempt { put, guards, .. } = attempt;
+        let is_guard = |guard: &Compare| guard.key == put.key && compared_version(guard).is_some();
+        guards.iter().any(is_guard) && !put.ignore_value && list(&put.value).is_some()
+    };
     let mut lists = BTreeSet::new();
-    let mut others = BTreeSet::new();
-    for operation in history.operations.iter().filter(|operation| !is_void(operation)) {
-        each_attempt(&operation.call, &mut |Attempt { put, guards, .. }| {
-            let is_guarded = guards
-                .iter()
-                .any(|guard| guard.key == put.key && compared_version(guard).is_some());
-            let is_list = is_guarded && !put.ignore_value && list(&put.value).is_some();
-            if is_list { &mut lists } else { &mut others }.insert(&put.key);
+    each_effective_attempt(history, |attempt| {
+        if is_growth(&attempt) {
+            lists.insert(&attempt.put.key);
+        }
+    });
+    if !lists.is_empty() {
+        each_effective_attempt(history, |attempt| {
+            if !is_growth(&attempt) {
+                lists.remove(&attempt.put.key);
+            }
         });
     }
-    lists.retain(|key| !others.contains(key));
     lists
+}
+
+/// Puts of all operations that may have had an effect.
+fn each_effective_attempt<'a>(history: &'a History, mut visit: impl FnMut(Attempt<'a>)) {
+    for operation in history.operations.iter().filter(|operation| !is_void(operation)) {
+        each_attempt(&operation.call, &mut visit);
+    }
 }

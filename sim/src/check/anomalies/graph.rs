@@ -92,11 +92,6 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// How many edges there are.
-    pub fn len(&self) -> usize {
-        self.edges.iter().map(Vec::len).sum()
-    }
-
     /// Real-time order: whoever returned comes before whoever was invoked later.
     pub fn order(&mut self, returned: &[(Time, usize)], invoked: &[(Time, usize)]) {
         let mut moments: Vec<Time> = returned.iter().map(|(at, _)| *at).collect();

@@ -11,6 +11,7 @@
 
 mod graph;
 mod nodes;
+mod order;
 #[cfg(test)]
 mod tests;
 mod versions;
@@ -21,7 +22,8 @@ use std::ops::Bound;
 use detsim_reports::record::{Blob, CheckReport, ClientId, History, Operation, Time};
 
 use self::graph::{Arc, Graph, Kinds, Why};
-use self::nodes::{Node, node, version_name};
+use self::nodes::{Node, Read, nodes, version_name};
+use self::order::Order;
 use self::versions::{Versions, versions};
 use super::Checker;
 use super::describe;
@@ -69,8 +71,7 @@ pub(super) fn check(history: &History) -> CheckReport {
         return report.finish();
     }
     let mut violations = Vec::new();
-    let mut nodes: Vec<Node<'_>> =
-        history.operations.iter().map(|operation| node(operation, &mut violations)).collect();
+    let mut nodes = nodes(history, &mut violations);
     let versions = versions(history, &mut nodes, &mut violations);
     for violation in violations {
         report.violation(violation);
@@ -79,17 +80,20 @@ pub(super) fn check(history: &History) -> CheckReport {
     let immortal: BTreeSet<&Blob> =
         versions.keys().copied().filter(|key| !mortal.holds(key)).collect();
     let lost = lost_updates(&nodes, &immortal, &mut report);
-    let graph = graph(&nodes, &versions, &immortal, &mut report);
-    for component in graph.components(&graph.nodes(), Kinds::ALL) {
-        if let Some((name, cycle)) = shortest(&graph, &component) {
-            let members: BTreeSet<usize> = cycle.iter().map(|arc| arc.from).collect();
-            if !lost.iter().any(|pair| members.is_subset(pair)) {
-                report_cycle(&nodes, name, &cycle, &mut report);
-            }
-        }
+    let absences = absences(&nodes, &versions, &immortal);
+    let dependencies = Dependencies { nodes: &nodes, versions: &versions, immortal, absences };
+    let order = Order::of(&dependencies);
+    if !order.is_kept() {
+        cycles(&dependencies, &lost, &mut report);
+    }
+    match dependencies.unclear() {
+        0 => {}
+        unclear => report.not_checked(format!(
+            "{unclear} reads of absent keys: they may have been deleted, nobody knows when"
+        )),
     }
     let known = nodes.iter().filter(|node| node.is_known()).count();
-    report.checked(known, &format!("operations with {} dependencies", graph.len()));
+    report.checked(known, &format!("operations with {} dependencies", order.dependencies()));
     let orphans = versions.values().flatten().filter(|(_, version)| version.writer.is_none());
     match orphans.count() {
         0 => {}
@@ -135,61 +139,93 @@ fn lost_updates(
     pairs
 }
 
-fn graph<'a>(
-    nodes: &[Node<'a>],
-    versions: &Versions<'a>,
-    immortal: &BTreeSet<&'a Blob>,
-    report: &mut Report,
-) -> Graph<'a> {
-    let mut graph = Graph::new(nodes.len());
-    for (key, of_key) in versions {
-        let written = of_key.iter().filter_map(|(at, version)| Some((*at, version.writer?)));
-        let written: Vec<(i64, usize)> = written.collect();
-        for pair in written.windows(2) {
-            let [(first, from), (second, to)] = *pair else { continue };
-            graph.add(from, to, Why::WriteWrite { key, first, second });
-        }
-    }
-    let mut unclear = 0;
-    for (place, node) in nodes.iter().enumerate() {
-        for read in &node.reads {
-            if read.version == 0 && versions.contains_key(read.key) && !immortal.contains(read.key)
-            {
-                unclear += 1;
-                continue;
-            }
-            depend(&mut graph, versions, place, read.key, read.version);
-        }
-    }
-    let absences = absences(nodes, versions, immortal);
-    for (place, key) in absences {
-        depend(&mut graph, versions, place, key, 0);
-    }
-    if unclear > 0 {
-        report.not_checked(format!(
-            "{unclear} reads of absent keys: they may have been deleted, nobody knows when"
-        ));
-    }
-    order(&mut graph, nodes);
-    graph
+/// What depends on what, told one by one to whoever wants to know.
+struct Dependencies<'n, 'a> {
+    nodes: &'n [Node<'a>],
+    versions: &'n Versions<'a>,
+    immortal: BTreeSet<&'a Blob>,
+    /// Keys that scans did not see.
+    absences: Vec<(usize, &'a Blob)>,
 }
 
-/// The reader comes after the version's writer, and before that of the next one.
-fn depend<'a>(
-    graph: &mut Graph<'a>,
-    versions: &Versions<'a>,
-    reader: usize,
-    key: &'a Blob,
-    version: i64,
-) {
-    let Some(of_key) = versions.get(key) else { return };
-    if let Some(writer) = of_key.get(&version).and_then(|version| version.writer) {
-        graph.add(writer, reader, Why::WriteRead { key, version });
+impl<'a> Dependencies<'_, 'a> {
+    /// Tells of all but real time: who comes before whom, and why.
+    fn each(&self, mut tell: impl FnMut(usize, usize, Why<'a>)) {
+        for (key, of_key) in self.versions {
+            let mut before: Option<(i64, usize)> = None;
+            for (&second, version) in of_key {
+                let Some(to) = version.writer else { continue };
+                if let Some((first, from)) = before.replace((second, to)) {
+                    tell(from, to, Why::WriteWrite { key, first, second });
+                }
+            }
+        }
+        for (place, node) in self.nodes.iter().enumerate() {
+            for read in node.reads.iter().filter(|read| !self.is_unclear(read)) {
+                self.depend(place, read.key, read.version, &mut tell);
+            }
+        }
+        for (place, key) in &self.absences {
+            self.depend(*place, key, 0, &mut tell);
+        }
+        let mut last: BTreeMap<ClientId, usize> = BTreeMap::new();
+        for (place, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.is_known()) {
+            let Operation { client, invoked, .. } = node.operation;
+            if let Some(&before) = last.get(client)
+                && node.is_current
+                && self.nodes[before].operation.completed <= *invoked
+            {
+                tell(before, place, Why::Process);
+            }
+            if node.is_over {
+                last.insert(*client, place);
+            }
+        }
     }
-    let later = of_key.range((Bound::Excluded(version), Bound::Unbounded));
-    let next = later.filter_map(|(at, version)| Some((*at, version.writer?))).next();
-    if let Some((next, writer)) = next {
-        graph.add(reader, writer, Why::ReadWrite { key, read: version, version: next });
+
+    /// The reader comes after the version's writer, and before that of the next one.
+    fn depend(
+        &self,
+        reader: usize,
+        key: &'a Blob,
+        version: i64,
+        tell: &mut impl FnMut(usize, usize, Why<'a>),
+    ) {
+        let Some(of_key) = self.versions.get(key) else { return };
+        if let Some(writer) = of_key.get(&version).and_then(|version| version.writer) {
+            tell(writer, reader, Why::WriteRead { key, version });
+        }
+        let later = of_key.range((Bound::Excluded(version), Bound::Unbounded));
+        let next = later.filter_map(|(at, version)| Some((*at, version.writer?))).next();
+        if let Some((next, writer)) = next {
+            tell(reader, writer, Why::ReadWrite { key, read: version, version: next });
+        }
+    }
+
+    /// Whether a key that was absent may have been deleted before.
+    fn is_unclear(&self, read: &Read<'a>) -> bool {
+        read.version == 0
+            && self.versions.contains_key(read.key)
+            && !self.immortal.contains(read.key)
+    }
+
+    fn unclear(&self) -> usize {
+        let reads = self.nodes.iter().flat_map(|node| &node.reads);
+        reads.filter(|read| self.is_unclear(read)).count()
+    }
+
+    /// Who returned when, of those that were answered.
+    fn returned(&self) -> Vec<(Time, usize)> {
+        let over = self.nodes.iter().enumerate().filter(|(_, node)| node.is_over);
+        let known = over.filter(|(_, node)| node.is_known());
+        known.map(|(place, node)| (node.operation.completed, place)).collect()
+    }
+
+    /// Who was invoked when, of those that must come after whoever had returned.
+    fn invoked(&self) -> Vec<(Time, usize)> {
+        let current = self.nodes.iter().enumerate().filter(|(_, node)| node.is_current);
+        let known = current.filter(|(_, node)| node.is_known());
+        known.map(|(place, node)| (node.operation.invoked, place)).collect()
     }
 }
 
@@ -225,28 +261,19 @@ fn absences<'a>(
     absences
 }
 
-/// The order of clients and of real time.
-fn order(graph: &mut Graph<'_>, nodes: &[Node<'_>]) {
-    let mut last: BTreeMap<ClientId, usize> = BTreeMap::new();
-    let mut returned: Vec<(Time, usize)> = Vec::new();
-    let mut invoked: Vec<(Time, usize)> = Vec::new();
-    for (place, node) in nodes.iter().enumerate().filter(|(_, node)| node.is_known()) {
-        let Operation { client, completed, invoked: at, .. } = node.operation;
-        if let Some(&before) = last.get(client)
-            && node.is_current
-            && nodes[before].operation.completed <= *at
-        {
-            graph.add(before, place, Why::Process);
-        }
-        if node.is_current {
-            invoked.push((*at, place));
-        }
-        if node.is_over {
-            returned.push((*completed, place));
-            last.insert(*client, place);
+/// Reports the shortest cycle of every knot.
+fn cycles(dependencies: &Dependencies<'_, '_>, lost: &[BTreeSet<usize>], report: &mut Report) {
+    let mut graph = Graph::new(dependencies.nodes.len());
+    dependencies.each(|from, to, why| graph.add(from, to, why));
+    graph.order(&dependencies.returned(), &dependencies.invoked());
+    for component in graph.components(&graph.nodes(), Kinds::ALL) {
+        if let Some((name, cycle)) = shortest(&graph, &component) {
+            let members: BTreeSet<usize> = cycle.iter().map(|arc| arc.from).collect();
+            if !lost.iter().any(|pair| members.is_subset(pair)) {
+                report_cycle(dependencies.nodes, name, &cycle, report);
+            }
         }
     }
-    graph.order(&returned, &invoked);
 }
 
 /// The shortest cycle of a component; of those that are as short, one of the simplest kind.

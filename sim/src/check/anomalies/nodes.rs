@@ -2,9 +2,9 @@
 //! named by the revision that modified the key, 0 standing for none. A comparison that held is a
 //! read of the state before the transaction.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use detsim_reports::record::{Blob, Call, KeyValue, Operation, Range, RangeReply};
+use detsim_reports::record::{Blob, Call, History, KeyValue, Operation, Range, RangeReply};
 
 use crate::check::describe;
 use crate::check::fate::{Fate, fate, is_serializable_read};
@@ -58,49 +58,95 @@ impl Node<'_> {
     }
 }
 
-/// What an operation read and wrote, as far as its reply tells, and where it disagrees with itself.
-pub(super) fn node<'a>(operation: &'a Operation, violations: &mut Vec<Violation>) -> Node<'a> {
-    let is_historic = matches!(&operation.call, Call::Range(range) if range.revision != 0);
-    let mut reader = Reader {
-        node: Node {
-            operation,
-            reads: Vec::new(),
-            scans: Vec::new(),
-            writes: Vec::new(),
-            is_over: false,
-            is_current: !is_historic && !is_serializable_read(&operation.call),
-        },
-        is_historic,
-        before: BTreeMap::new(),
-        own: BTreeMap::new(),
-        cleared: Vec::new(),
-        objection: None,
-    };
-    if let Fate::Answered(reply) = fate(operation) {
-        reader.node.is_over = true;
-        reader.take(&taken(&operation.call, reply));
-    }
-    if let Some(text) = reader.objection {
-        let explanation = format!("{}: {text}", describe::operation(operation));
-        let evidence = Evidence::of(&[operation]);
-        violations.push(Violation { rule: "internal", evidence, explanation });
-    }
-    reader.node
+/// What every operation read and wrote, as far as its reply tells, and where it disagrees with
+/// itself.
+pub(super) fn nodes<'a>(history: &'a History, violations: &mut Vec<Violation>) -> Vec<Node<'a>> {
+    let mut memory = Memory::default();
+    history.operations.iter().map(|operation| memory.node(operation, violations)).collect()
 }
 
-struct Reader<'a> {
-    node: Node<'a>,
-    is_historic: bool,
+/// What an operation is known to have found and done so far; the place is used for one operation
+/// after the other.
+#[derive(Debug, Default)]
+struct Memory<'a> {
     /// Versions of the state before it.
-    before: BTreeMap<&'a Blob, i64>,
+    before: Sorted<'a, i64>,
     /// What it wrote itself so far; `None` for a key that it deleted.
-    own: BTreeMap<&'a Blob, Option<Write<'a>>>,
+    own: Sorted<'a, Option<Write<'a>>>,
     /// What it deleted without being told which keys there were.
     cleared: Vec<Span<'a>>,
+}
+
+/// By key. Operations speak of few keys, and of many only in their order.
+#[derive(Debug)]
+struct Sorted<'a, T>(Vec<(&'a Blob, T)>);
+
+impl<T> Default for Sorted<'_, T> {
+    fn default() -> Self {
+        Sorted(Vec::new())
+    }
+}
+
+impl<'a, T> Sorted<'a, T> {
+    fn place(&self, key: &Blob) -> Result<usize, usize> {
+        match self.0.last() {
+            Some((last, _)) if *last < key => Err(self.0.len()),
+            _ => self.0.binary_search_by(|(one, _)| (*one).cmp(key)),
+        }
+    }
+
+    fn get(&self, key: &Blob) -> Option<&T> {
+        self.place(key).ok().map(|place| &self.0[place].1)
+    }
+
+    fn insert(&mut self, key: &'a Blob, value: T) {
+        match self.place(key) {
+            Ok(place) => self.0[place].1 = value,
+            Err(place) => self.0.insert(place, (key, value)),
+        }
+    }
+}
+
+impl<'a> Memory<'a> {
+    fn node(&mut self, operation: &'a Operation, violations: &mut Vec<Violation>) -> Node<'a> {
+        let is_historic = matches!(&operation.call, Call::Range(range) if range.revision != 0);
+        self.before.0.clear();
+        self.own.0.clear();
+        self.cleared.clear();
+        let mut reader = Reader {
+            node: Node {
+                operation,
+                reads: Vec::new(),
+                scans: Vec::new(),
+                writes: Vec::new(),
+                is_over: false,
+                is_current: !is_historic && !is_serializable_read(&operation.call),
+            },
+            is_historic,
+            memory: self,
+            objection: None,
+        };
+        if let Fate::Answered(reply) = fate(operation) {
+            reader.node.is_over = true;
+            reader.take(&taken(&operation.call, reply));
+        }
+        if let Some(text) = reader.objection {
+            let explanation = format!("{}: {text}", describe::operation(operation));
+            let evidence = Evidence::of(&[operation]);
+            violations.push(Violation { rule: "internal", evidence, explanation });
+        }
+        reader.node
+    }
+}
+
+struct Reader<'m, 'a> {
+    node: Node<'a>,
+    is_historic: bool,
+    memory: &'m mut Memory<'a>,
     objection: Option<String>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> Reader<'_, 'a> {
     fn take(&mut self, taken: &Taken<'a>) {
         for compare in &taken.held {
             if let Some(version) = compared_version(compare) {
@@ -130,7 +176,7 @@ impl<'a> Reader<'a> {
                     } else if is_one && prev_kvs.is_empty() {
                         self.write(&delete.key, revision, None, true);
                     } else if deleted > 0 && prev_kvs.is_empty() {
-                        self.cleared.push(Span::new(&delete.key, &delete.range_end));
+                        self.memory.cleared.push(Span::new(&delete.key, &delete.range_end));
                     }
                 }
             }
@@ -157,20 +203,22 @@ impl<'a> Reader<'a> {
         let present: BTreeSet<&Blob> = reply.kvs.iter().map(|kv| &kv.key).collect();
         let span = Span::new(&range.key, &range.range_end);
         let missing = self
+            .memory
             .own
+            .0
             .iter()
             .find(|(key, own)| own.is_some() && span.holds(key) && !present.contains(*key));
         if let Some((key, _)) = missing {
             self.objection.get_or_insert(format!("it does not see {key:?}, which it wrote itself"));
         }
-        if !self.cleared.is_empty() {
+        if !self.memory.cleared.is_empty() {
             return;
         }
         self.node.scans.push(Scan { range, present, revision });
     }
 
     fn saw(&mut self, kv: &'a KeyValue, is_stripped: bool) {
-        let Some(own) = self.own.get(&kv.key) else {
+        let Some(own) = self.memory.own.get(&kv.key) else {
             return self.read(&kv.key, kv.mod_revision);
         };
         let is_own = own.is_some_and(|own| {
@@ -185,8 +233,8 @@ impl<'a> Reader<'a> {
     }
 
     fn saw_none(&mut self, key: &'a Blob) {
-        match self.own.get(key) {
-            None if self.cleared.iter().any(|span| span.holds(key)) => {}
+        match self.memory.own.get(key) {
+            None if self.memory.cleared.iter().any(|span| span.holds(key)) => {}
             None => self.read(key, 0),
             Some(None) => {}
             Some(Some(_)) => {
@@ -197,9 +245,9 @@ impl<'a> Reader<'a> {
     }
 
     fn read(&mut self, key: &'a Blob, version: i64) {
-        match self.before.get(key) {
+        match self.memory.before.get(key) {
             None => {
-                self.before.insert(key, version);
+                self.memory.before.insert(key, version);
                 self.node.reads.push(Read { key, version });
             }
             Some(&earlier) if earlier != version => {
@@ -216,7 +264,7 @@ impl<'a> Reader<'a> {
 
     fn write(&mut self, key: &'a Blob, version: i64, value: Option<&'a Blob>, is_delete: bool) {
         let write = Write { key, version, value, is_delete };
-        self.own.insert(key, (!is_delete).then_some(write));
+        self.memory.own.insert(key, (!is_delete).then_some(write));
         self.node.writes.retain(|earlier| earlier.key != key);
         self.node.writes.push(write);
     }

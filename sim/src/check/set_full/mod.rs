@@ -49,7 +49,8 @@ enum Event<'a> {
 struct Look<'a> {
     operation: &'a Operation,
     range: &'a Range,
-    elements: BTreeSet<Element<'a>>,
+    /// Ascending.
+    elements: Vec<Element<'a>>,
 }
 
 /// Checks all keys that nobody may delete.
@@ -103,12 +104,12 @@ struct Subjects<'a> {
 impl<'a> Subjects<'a> {
     fn of(history: &'a History) -> Subjects<'a> {
         let mortal = Mortal::of(history);
-        let mut keys: BTreeSet<&Blob> = BTreeSet::new();
+        let mut keys: Vec<&Blob> = Vec::new();
         for operation in &history.operations {
-            each_attempt(&operation.call, &mut |attempt| {
-                keys.insert(&attempt.put.key);
-            });
+            each_attempt(&operation.call, &mut |attempt| keys.push(&attempt.put.key));
         }
+        keys.sort_unstable();
+        keys.dedup();
         let keys = keys.into_iter().filter(|key| !mortal.holds(key)).collect();
         Subjects { keys, lists: growing_lists(history) }
     }
@@ -125,8 +126,8 @@ impl<'a> Subjects<'a> {
         }
     }
 
-    /// What a range shows.
-    fn shown(&self, range: &Range, kvs: &'a [KeyValue]) -> BTreeSet<Element<'a>> {
+    /// What a range shows, ascending.
+    fn shown(&self, range: &Range, kvs: &'a [KeyValue]) -> Vec<Element<'a>> {
         let mut elements = Vec::new();
         for kv in kvs {
             if range.keys_only && self.keys.contains(&kv.key) {
@@ -135,7 +136,9 @@ impl<'a> Subjects<'a> {
                 self.elements(&kv.key, &kv.value, &mut elements);
             }
         }
-        elements.into_iter().collect()
+        elements.sort_unstable();
+        elements.dedup();
+        elements
     }
 }
 
@@ -185,7 +188,7 @@ fn follow<'a>(
                         if range.keys_only && element.1.is_some() {
                             continue;
                         }
-                        match elements.contains(element) {
+                        match elements.binary_search(element).is_ok() {
                             true => known.present = Some(operation),
                             false => known.absent = Some(operation),
                         }

@@ -78,6 +78,11 @@ impl RaftMessage {
         self.0.commit
     }
 
+    /// The index of the snapshot that it carries, 0 without one.
+    pub fn snapshot_index(&self) -> u64 {
+        self.0.get_snapshot().get_metadata().index
+    }
+
     /// Whether it refuses.
     pub fn is_reject(&self) -> bool {
         self.0.reject

@@ -2,6 +2,7 @@
 //!
 //! Everything here is synchronous and does I/O only through `disk::Disk`.
 
+pub mod backend;
 pub mod bolt;
 pub mod database;
 pub mod directory;
@@ -9,4 +10,5 @@ pub mod disk;
 pub mod log;
 pub mod memory;
 pub mod schema;
+pub mod snap;
 pub mod wal;

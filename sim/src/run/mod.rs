@@ -92,6 +92,7 @@ pub fn loop_world(script: &Script, seed: u64) -> LoopWorld {
     settings.clients.latency = options.latency();
     settings.codec = options.codec();
     settings.wal.segment_bytes = options.wal_segment();
+    settings.database = options.database();
     // A name that is no defect is the runner's to refuse.
     settings.planted = options.planted().unwrap_or_default();
     LoopWorld::new(settings)

@@ -9,6 +9,7 @@ use crate::language::Script;
 use crate::language::ast::Statement;
 use crate::language::value::{Kind, Parameter, Settings, Value};
 use crate::seed::{Draw, Streams};
+use crate::world::loop_world::DatabaseKind;
 
 /// The options that scripts can set.
 pub const OPTIONS: &[Parameter] = &[
@@ -36,6 +37,14 @@ pub const OPTIONS: &[Parameter] = &[
         default: "drawn",
         meaning: "how large a segment of a log is before the next one is begun; one of several is \
                   drawn by the seed, one of all for `drawn`",
+    },
+    Parameter {
+        name: "database",
+        kind: Kind::Words(&["none", "logical"]),
+        default: "none",
+        meaning: "what members keep beside their logs: nothing, so that no log is ever truncated; a \
+                  database whose rows the harness holds and whose commits are a small write and a \
+                  sync; one of several is drawn by the seed",
     },
     Parameter {
         name: "planted",
@@ -87,8 +96,13 @@ impl Options {
                 Streams::new(seed).stream("wal-segment").pick(&sizes).clone()
             }
         };
+        let database = match settings.words("database") {
+            [only] => only.clone(),
+            words => Streams::new(seed).stream("database").pick(words).clone(),
+        };
         for (name, value) in &mut settings.0 {
             match name.as_str() {
+                "database" => *value = Value::Words(vec![database.clone()]),
                 "codec" => *value = Value::Words(vec![word.to_owned()]),
                 "wal-segment" => *value = Value::Words(vec![segment.clone()]),
                 _ => {}
@@ -118,6 +132,14 @@ impl Options {
         match word.and_then(|word| Kind::Size.read(word)) {
             Some(Value::Size(bytes)) => bytes,
             _ => unreachable!("one size is decided"),
+        }
+    }
+
+    /// What members keep beside their logs.
+    pub fn database(&self) -> DatabaseKind {
+        match self.settings.words("database").first().map(String::as_str) {
+            Some("logical") => DatabaseKind::Logical,
+            _ => DatabaseKind::None,
         }
     }
 

@@ -18,6 +18,7 @@ use crate::language::ast::{Flag, Named, Statement, Target};
 use crate::language::value::{Entry, Kind, Settings, Value};
 use crate::seed::{Draw, Streams};
 use crate::workload;
+use crate::world::loop_world::DatabaseKind;
 use crate::world::{Exit, World, WorldError, WorldEvent};
 
 /// How often a condition is looked at while nothing happens.
@@ -207,8 +208,7 @@ impl<'w> Runner<'w> {
                 ("election-timeout", Some(ms)) => {
                     self.history.settings.lease_ttl_min_s = (ms * 3).div_ceil(2000) as i64;
                 }
-                // The process world's servers do what they are told.
-                ("snapshot-count", Some(_)) if self.world.trace_hash().is_some() => {
+                ("snapshot-count", Some(_)) if self.keeps_whole_logs() => {
                     let what = "snapshots of the log: simulated members keep their whole log";
                     self.not_checked.push(what.to_owned());
                 }
@@ -217,6 +217,11 @@ impl<'w> Runner<'w> {
         }
         self.plan.push(Statement::Cluster { members: members.to_vec(), sizes: Vec::new(), flags });
         Ok(())
+    }
+
+    /// The process world's servers do what they are told; simulated ones need a database.
+    fn keeps_whole_logs(&self) -> bool {
+        self.world.trace_hash().is_some() && self.options.database() == DatabaseKind::None
     }
 
     fn add_member(&mut self, name: &str, flags: &[Flag], role: Role) -> Result<(), Stop> {

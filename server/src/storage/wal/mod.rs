@@ -136,6 +136,19 @@ impl Wal {
         Ok(LogReceipt::new(self.appended))
     }
 
+    /// Records a snapshot that the member took itself, at an index that it has applied. It is
+    /// durable when this returns, with everything appended before, and usable: nothing older is
+    /// needed any more.
+    pub fn record(&mut self, mark: &SnapshotMark) -> Result<(), WalError> {
+        self.guarded(|wal| {
+            if mark.index > wal.state.commit {
+                wal.save_state(HardState { commit: mark.index, ..wal.state })?;
+            }
+            wal.save_snapshot(mark)?;
+            wal.sync()
+        })
+    }
+
     /// Makes everything appended durable, commit indexes included, and lets go of the log.
     pub fn close(mut self) -> Result<LogReceipt, WalError> {
         self.needs_sync = true;

@@ -31,6 +31,12 @@ pub fn snapshots(disk: &dyn Disk, dir: &Path) -> Result<Vec<SnapshotMark>, WalEr
     Ok(marks)
 }
 
+/// The newest snapshot that a log may be started from; {0, 0} where there is none.
+pub(super) fn newest(disk: &dyn Disk, dir: &Path) -> Result<SnapshotMark, WalError> {
+    let marks = snapshots(disk, dir).map_err(WalError::refused("discovery failed"))?;
+    Ok(marks.last().cloned().unwrap_or_default())
+}
+
 /// Every record of a log in order, up to the end or a torn tail, without opening it for appending.
 pub fn records(disk: &dyn Disk, dir: &Path) -> Result<Vec<LogRecord>, WalError> {
     let (names, _) = segment::list(disk, dir)?;
@@ -45,8 +51,7 @@ impl Wal {
         dir: &Path,
         settings: WalSettings,
     ) -> Result<(Wal, LogImage, Vec<String>), WalError> {
-        let marks = snapshots(&*disk, dir).map_err(WalError::refused("discovery failed"))?;
-        let newest = marks.last().cloned().unwrap_or_default();
+        let newest = newest(&*disk, dir)?;
         Wal::open_at(disk, dir, settings, &newest)
     }
 

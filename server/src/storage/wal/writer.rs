@@ -3,10 +3,11 @@
 
 use std::rc::Rc;
 
+use super::open::newest;
 use super::{Wal, WalError, WalSettings, exists};
 use crate::member::io::LogLine;
 use crate::storage::disk::{Disk, Path};
-use crate::storage::log::{LogImage, LogNumber, LogReceipt, LogWrite};
+use crate::storage::log::{LogImage, LogNumber, LogReceipt, LogWrite, SnapshotMark};
 
 /// Takes a member's log writes in order.
 #[derive(Debug)]
@@ -27,6 +28,20 @@ impl LogWriter {
         dir: &Path,
         settings: WalSettings,
     ) -> Result<(LogWriter, Option<LogImage>, Vec<String>), WalError> {
+        let newest = match exists(&*disk, dir)? {
+            true => newest(&*disk, dir)?,
+            false => SnapshotMark::default(),
+        };
+        LogWriter::open_at(disk, dir, settings, &newest)
+    }
+
+    /// The same from one of the log's snapshots on.
+    pub fn open_at(
+        disk: Rc<dyn Disk>,
+        dir: &Path,
+        settings: WalSettings,
+        snapshot: &SnapshotMark,
+    ) -> Result<(LogWriter, Option<LogImage>, Vec<String>), WalError> {
         let mut writer = LogWriter {
             disk: Rc::clone(&disk),
             dir: dir.to_owned(),
@@ -37,9 +52,19 @@ impl LogWriter {
         if !exists(&*disk, dir)? {
             return Ok((writer, None, Vec::new()));
         }
-        let (wal, image, notes) = Wal::open(disk, dir, settings)?;
+        let (wal, image, notes) = Wal::open_at(disk, dir, settings, snapshot)?;
         writer.wal = Some(wal);
         Ok((writer, Some(image), notes))
+    }
+
+    /// Records a snapshot that the member took itself, durable when this returns with everything
+    /// appended before.
+    pub fn record(&mut self, mark: &SnapshotMark) -> Result<(), WalError> {
+        match &mut self.wal {
+            _ if self.has_failed => Err(WalError::Failed),
+            Some(wal) => wal.record(mark),
+            None => Err(WalError::NotCreated { number: 0 }),
+        }
     }
 
     /// Appends a write, volatile until `commit`. `LogWrite::Create` comes first on a new member and

@@ -122,7 +122,12 @@ impl LoopWorld {
                 let id = self.inbound_id(place);
                 let (from, header) = (post.header.from, post.header);
                 let (sender, number, message) = (post.sender, post.number, post.message);
-                let inbound = Inbound::Post { sender, number, from, message };
+                let body = post.body;
+                if body.is_some() && !self.is_posting(sender, number) {
+                    // The connection ended before the database did.
+                    return;
+                }
+                let inbound = Inbound::Post { sender, number, from, message, body };
                 self.knocked(place, inbound, Input::PeerDial { id, header });
             }
             Packet::PostAnswer { sender, number, result } => {

@@ -1,48 +1,124 @@
-//! The disk of a host and the writer of its log: writes wait while the device is busy or hangs, and
-//! then go together.
+//! The disk of a host with the writers of its log and of its database: what they are asked for
+//! waits while the device is busy or hangs. Log writes then go together, and so do the writes of
+//! the database.
 //!
-//! A batch runs on the disk at once, in code, and takes its own virtual time: the receipt exists
+//! A job runs on the disk at once, in code, and takes its own virtual time: its receipt exists
 //! from then on, and the member is told when the disk says that it is done. A kill or power loss in
-//! between undoes what ends after it.
+//! between undoes what ends after it. Between two jobs for the database a log write may fall.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use detcd::config::Config;
-use detcd::member::io::{Level, LogLine, Stop};
+use detcd::member::DiskImage;
+use detcd::member::id::MemberId;
+use detcd::member::io::{Level, LogLine, RaftMessage, Stop};
+use detcd::storage::backend::{self, Backend, Body, Engine, Failure, Layout};
+use detcd::storage::database::{
+    DatabaseAnswer, DatabaseReceipt, DatabaseTask, DatabaseTaskId, DatabaseWrite, PinId,
+    SnapshotTask,
+};
 use detcd::storage::directory;
-use detcd::storage::log::{LogDurable, LogImage, Staged};
-use detcd::storage::wal::{LogWriter, WalError, WalSettings};
+use detcd::storage::log::{LogDurable, LogNumber, LogWrite, SnapshotMark, Staged};
+use detcd::storage::schema::DatabaseImage;
+use detcd::storage::wal::{LogWriter, WalSettings};
 use detsim_reports::record::MemberName;
 use rand_chacha::rand_core::RngCore;
 
+use super::packet::Reception;
 use crate::disk::{DiskTimes, Fault, OperationKind, OperationTime, VirtualDisk};
 use crate::seed::Streams;
 use crate::world::{DiskFault, Occasion, Side, Trap};
 
+/// Writes of the database wait this long for others, as etcd's do.
+pub const COMMIT_INTERVAL_NS: u64 = 100_000_000;
+
+/// So many changes do not wait.
+const COMMIT_CHANGES: usize = 10_000;
+
 /// A data directory that was read.
 #[derive(Debug)]
 pub struct Opened {
-    /// What its log holds, if there is one.
-    pub log: Option<LogImage>,
-    /// What there is to say about it.
-    pub lines: Vec<LogLine>,
+    /// What it holds.
+    pub image: DiskImage,
     /// Why no member starts on it.
     pub refusal: Option<Stop>,
 }
 
-/// A disk with a log writer.
+/// Something for the database or its snapshots.
+#[derive(Debug)]
+enum Task {
+    Write(DatabaseWrite),
+    Save(SnapshotMark),
+    Pin(PinId),
+    Send { to: MemberId, message: RaftMessage, pin: PinId },
+    Whole(DatabaseTaskId, DatabaseTask),
+    Receive(Box<Reception>),
+}
+
+/// Something that the device has done.
+#[derive(Debug)]
+pub enum Done {
+    /// A log write.
+    Log(LogDurable),
+    /// Database writes.
+    Database(DatabaseReceipt),
+    /// A snapshot of the log is saved.
+    Saved(SnapshotMark),
+    /// A state of the database is held.
+    Pinned(PinId, SnapshotMark),
+    /// A state that was held is read, unless it is no longer held.
+    Read {
+        /// For whom.
+        to: MemberId,
+        /// With what.
+        message: RaftMessage,
+        /// Which.
+        pin: PinId,
+        /// What it holds.
+        body: Option<Body>,
+    },
+    /// Work on the whole database.
+    Answered(DatabaseTaskId, DatabaseAnswer),
+    /// The database of a peer's snapshot is on the disk, or could not be put there.
+    Received(Box<Reception>, Result<Box<DatabaseImage>, String>),
+}
+
+/// What the device begins to do, for the trace, and what there is to say about it.
+#[derive(Debug)]
+pub struct Begun {
+    /// What.
+    pub what: &'static str,
+    /// Log lines.
+    pub lines: Vec<LogLine>,
+}
+
+/// A disk with its writers.
 #[derive(Debug)]
 pub struct Device {
     disk: VirtualDisk,
     settings: WalSettings,
     times: DiskTimes,
+    /// How the database lies on the disk, if there is one.
+    engine: Option<Rc<dyn Engine>>,
     /// Where the log is, or was when it was last opened.
     dir: String,
     writer: Option<LogWriter>,
-    /// What waits for the device.
+    backend: Option<Backend>,
+    /// Log writes that wait for the device.
     staged: Vec<Staged>,
+    /// The last log write, and the last one that puts another database in place.
+    last_staged: LogNumber,
+    last_install: LogNumber,
+    last_written: LogNumber,
+    /// What else waits, each with the log write that must be on the disk before.
+    tasks: VecDeque<(LogNumber, Task)>,
+    /// When database writes that wait are due.
+    commit_at: u64,
+    /// The last job was one for the log.
+    was_log: bool,
     /// What the device does now.
-    running: Vec<LogDurable>,
+    running: Vec<Done>,
     /// When that is done; `None` when it does nothing.
     done_at: Option<u64>,
     /// Before or after the operation that the disk watches for.
@@ -61,15 +137,24 @@ impl Device {
         name: &MemberName,
         times: DiskTimes,
         settings: WalSettings,
+        engine: Option<Rc<dyn Engine>>,
     ) -> Device {
         let mut stream = streams.stream(&format!("disk/{}", name.0));
         Device {
             disk: VirtualDisk::new(times, next_stream(&mut stream)),
             settings,
             times,
+            engine,
             dir: String::new(),
             writer: None,
+            backend: None,
             staged: Vec::new(),
+            last_staged: LogNumber(0),
+            last_install: LogNumber(0),
+            last_written: LogNumber(0),
+            tasks: VecDeque::new(),
+            commit_at: 0,
+            was_log: false,
             running: Vec::new(),
             done_at: None,
             side: None,
@@ -95,28 +180,101 @@ impl Device {
         self.past ^ self.disk.trace_hash()
     }
 
-    /// Reads the data directory of a member, with its log if there is one. It is read at
-    /// `done_at`.
-    pub fn open(&mut self, now: u64, config: &Config) -> Result<Opened, WalError> {
+    /// Reads the data directory of a member, with its log and its database if there are any. It is
+    /// read at `done_at`. What there is to say is added to `lines`.
+    pub fn open(
+        &mut self,
+        now: u64,
+        config: &Config,
+        lines: &mut Vec<LogLine>,
+    ) -> Result<Opened, Failure> {
         self.disk.begin(now);
         self.dir = path(&config.wal_dir());
-        let disk = Rc::new(self.disk.mount());
+        let disk: Rc<dyn detcd::storage::disk::Disk> = Rc::new(self.disk.mount());
         let data_dir = &config.data_dir;
         let found = directory::inspect(&*disk, &path(data_dir), data_dir, config.compat);
-        let (mut lines, refusal) = (found.lines, found.refusal);
-        if refusal.is_some() {
-            return Ok(Opened { log: None, lines, refusal });
+        lines.extend(found.lines);
+        if found.refusal.is_some() {
+            return Ok(Opened { image: DiskImage::default(), refusal: found.refusal });
         }
-        let (writer, log, notes) = LogWriter::open(disk, &self.dir, self.settings)?;
-        lines.extend(notes.into_iter().map(|note| LogLine::new(Level::Warn, note)));
-        self.writer = Some(writer);
+        let image = match &self.engine {
+            None => {
+                let (writer, log, notes) = LogWriter::open(disk, &self.dir, self.settings)?;
+                lines.extend(notes.into_iter().map(|note| LogLine::new(Level::Warn, note)));
+                self.writer = Some(writer);
+                DiskImage { log, ..DiskImage::default() }
+            }
+            Some(engine) => {
+                let layout = layout(config, &self.dir);
+                let opened = backend::open(&disk, engine, layout, self.settings, lines)?;
+                let database_size = opened.backend.size();
+                self.writer = Some(opened.writer);
+                self.backend = Some(opened.backend);
+                let database = Some(opened.database);
+                DiskImage { log: opened.log, database, database_size, keeps_database: true }
+            }
+        };
         self.done_at = Some(self.disk.completion().max(now));
-        Ok(Opened { log, lines, refusal })
+        Ok(Opened { image, refusal: None })
     }
 
-    /// Takes a write.
+    /// Takes a log write. One that puts another database in place ends what waits for the one
+    /// before.
     pub fn stage(&mut self, staged: Staged) {
+        self.last_staged = staged.number();
+        if let LogWrite::Snapshot(_) = staged.write() {
+            self.last_install = staged.number();
+            self.tasks.retain(|(_, task)| !matches!(task, Task::Write(_)));
+        }
         self.staged.push(staged);
+    }
+
+    /// Takes a database write. Returns when it is due, if no other is due before.
+    pub fn write_database(&mut self, now: u64, write: DatabaseWrite) -> Option<u64> {
+        let waits = self.tasks.iter().any(|(_, task)| matches!(task, Task::Write(_)));
+        self.tasks.push_back((self.last_install, Task::Write(write)));
+        if waits {
+            return None;
+        }
+        self.commit_at = now + COMMIT_INTERVAL_NS;
+        Some(self.commit_at)
+    }
+
+    /// Takes something to do with snapshots.
+    pub fn snapshot(&mut self, task: SnapshotTask) {
+        let (after, task) = match task {
+            SnapshotTask::Save(mark) => (self.last_staged, Task::Save(mark)),
+            SnapshotTask::Pin(pin) => (self.last_install, Task::Pin(pin)),
+            SnapshotTask::Send { to, message, pin } => {
+                (self.last_install, Task::Send { to, message, pin })
+            }
+            SnapshotTask::Unpin(pin) => return self.unpin(pin),
+        };
+        self.tasks.push_back((after, task));
+    }
+
+    fn unpin(&mut self, unpinned: PinId) {
+        self.tasks.retain(|(_, task)| match task {
+            Task::Pin(pin) | Task::Send { pin, .. } => *pin != unpinned,
+            _ => true,
+        });
+        self.running.retain(|done| match done {
+            Done::Pinned(pin, _) | Done::Read { pin, .. } => *pin != unpinned,
+            _ => true,
+        });
+        if let Some(backend) = &mut self.backend {
+            backend.unpin(unpinned);
+        }
+    }
+
+    /// Takes work on the whole database.
+    pub fn work(&mut self, id: DatabaseTaskId, task: DatabaseTask) {
+        self.tasks.push_back((self.last_install, Task::Whole(id, task)));
+    }
+
+    /// Takes the database that a peer sent with its snapshot.
+    pub fn receive(&mut self, reception: Reception) {
+        self.tasks.push_back((LogNumber(0), Task::Receive(Box::new(reception))));
     }
 
     /// When what the device does now is done.
@@ -124,28 +282,115 @@ impl Device {
         self.done_at
     }
 
-    /// Whether there is something to write, and the device is idle and does not hang.
-    pub fn can_begin(&self) -> bool {
-        !self.staged.is_empty() && self.done_at.is_none() && !self.is_hung()
+    /// Whether there is something to do, and the device is idle and does not hang.
+    pub fn can_begin(&self, now: u64) -> bool {
+        let has_work = self.ready_staged() > 0 || self.is_task_due(now);
+        has_work && self.done_at.is_none() && !self.is_hung()
     }
 
-    /// Begins a batch of everything staged. Returns what there is to say about it.
-    pub fn begin(&mut self, now: u64) -> Result<Vec<LogLine>, WalError> {
-        assert!(self.can_begin());
-        let writer = self.writer.as_mut().expect("a process opens its log before it writes");
+    /// How many of the log writes may go now. One that puts another database in place lets go first
+    /// what was asked for before it.
+    fn ready_staged(&self) -> usize {
+        let is_install = |staged: &Staged| matches!(staged.write(), LogWrite::Snapshot(_));
+        match self.staged.iter().position(is_install) {
+            Some(place) if self.waits_before(self.staged[place].number()) => place,
+            _ => self.staged.len(),
+        }
+    }
+
+    fn waits_before(&self, number: LogNumber) -> bool {
+        self.tasks.iter().any(|(after, _)| *after < number)
+    }
+
+    /// Whether the first task can be done now.
+    fn is_task_due(&self, now: u64) -> bool {
+        match self.tasks.front() {
+            Some((after, _)) if *after > self.last_written => false,
+            Some((_, Task::Write(_))) => {
+                let mut changes = 0;
+                now >= self.commit_at
+                    || self.tasks.iter().any(|(_, task)| match task {
+                        // What follows waits for the writes before it.
+                        Task::Write(write) => {
+                            changes += write.changes.len();
+                            changes >= COMMIT_CHANGES
+                        }
+                        _ => true,
+                    })
+            }
+            Some(_) => true,
+            None => false,
+        }
+    }
+
+    /// Begins with everything staged for the log, or with the next task: in turn, where both wait.
+    pub fn begin(&mut self, now: u64) -> Result<Begun, Failure> {
         self.disk.begin(now);
-        for staged in &self.staged {
+        let is_task = self.is_task_due(now) && (self.was_log || self.ready_staged() == 0);
+        self.was_log = !is_task;
+        let what = if is_task { self.begin_task()? } else { self.begin_log()? };
+        self.done_at = Some(self.disk.completion().max(now));
+        let lines = self.backend.as_mut().map(Backend::take_lines).unwrap_or_default();
+        let written = self.writer.as_mut().map(LogWriter::take_lines).unwrap_or_default();
+        Ok(Begun { what, lines: [written, lines].concat() })
+    }
+
+    fn begin_log(&mut self) -> Result<&'static str, Failure> {
+        let ready = self.ready_staged();
+        let writer = self.writer.as_mut().expect("a process opens its log before it writes");
+        let mut installed = None;
+        for staged in &self.staged[..ready] {
+            if let (LogWrite::Snapshot(mark), Some(backend)) = (staged.write(), &mut self.backend) {
+                backend.write_snapshot(mark)?;
+                installed = Some(mark.index);
+            }
             writer.append(staged.number(), staged.write())?;
         }
         let receipt = writer.commit()?;
-        let lines = writer.take_lines();
-        self.running.extend(self.staged.drain(..).map(|staged| staged.release(receipt)));
-        self.done_at = Some(self.disk.completion().max(now));
-        Ok(lines)
+        if let (Some(index), Some(backend)) = (installed, &mut self.backend) {
+            backend.install(writer, index)?;
+        }
+        self.last_written = self.staged[..ready].last().expect("there is something").number();
+        let released = self.staged.drain(..ready).map(|staged| Done::Log(staged.release(receipt)));
+        self.running.extend(released);
+        Ok(if installed.is_some() { "install" } else { "log" })
+    }
+
+    fn begin_task(&mut self) -> Result<&'static str, Failure> {
+        let (writer, backend) = (self.writer.as_mut(), self.backend.as_mut());
+        let (writer, backend) = writer.zip(backend).expect("only members with a database ask");
+        let (_, task) = self.tasks.pop_front().expect("one is due");
+        let (what, done) = match task {
+            Task::Write(write) => {
+                let mut writes = vec![write];
+                while let Some((_, Task::Write(_))) = self.tasks.front() {
+                    let Some((_, Task::Write(write))) = self.tasks.pop_front() else { break };
+                    writes.push(write);
+                }
+                ("database", Done::Database(backend.commit(&writes)?))
+            }
+            Task::Save(mark) => {
+                backend.save(writer, &mark)?;
+                ("save", Done::Saved(mark))
+            }
+            Task::Pin(pin) => ("pin", Done::Pinned(pin, backend.pin(pin)?)),
+            Task::Send { to, message, pin } => {
+                let body = backend.body(pin)?;
+                ("read snapshot", Done::Read { to, message, pin, body })
+            }
+            Task::Whole(id, task) => ("whole", Done::Answered(id, backend.perform(task)?)),
+            Task::Receive(reception) => {
+                let received = backend.receive(reception.index(), &reception.body);
+                let result = received.map(Box::new).map_err(|error| error.to_string());
+                ("receive snapshot", Done::Received(reception, result))
+            }
+        };
+        self.running.push(done);
+        Ok(what)
     }
 
     /// What the device did, if it is done with it. Nothing is done while it hangs.
-    pub fn finish(&mut self, now: u64) -> Option<Vec<LogDurable>> {
+    pub fn finish(&mut self, now: u64) -> Option<Vec<Done>> {
         if self.is_hung() || self.done_at.is_none_or(|done_at| done_at > now) {
             return None;
         }
@@ -228,8 +473,13 @@ impl Device {
 
     fn abandon(&mut self) {
         self.writer = None;
+        self.backend = None;
         self.staged.clear();
+        self.tasks.clear();
         self.running.clear();
+        for number in [&mut self.last_staged, &mut self.last_install, &mut self.last_written] {
+            *number = LogNumber(0);
+        }
         self.done_at = None;
     }
 }
@@ -238,6 +488,19 @@ impl Device {
 fn path(dir: &str) -> String {
     let parts = dir.split('/').filter(|part| !matches!(*part, "" | "." | ".."));
     parts.collect::<Vec<_>>().join("/")
+}
+
+/// Where a member's files are.
+fn layout(config: &Config, wal_dir: &str) -> Layout {
+    let snap_dir_named = format!("{}/member/snap", config.data_dir);
+    Layout {
+        wal_dir: wal_dir.to_owned(),
+        snap_dir: path(&snap_dir_named),
+        snap_dir_named,
+        max_wals: config.max_wals,
+        max_snapshots: config.max_snapshots,
+        compat: config.compat,
+    }
 }
 
 /// A stream for the next disk of a host.

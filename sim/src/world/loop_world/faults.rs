@@ -71,7 +71,7 @@ impl LoopWorld {
         {
             self.disk_busy(place, at);
             self.read_disk(place);
-            self.write_log(place);
+            self.write_disk(place);
         }
         Ok(())
     }

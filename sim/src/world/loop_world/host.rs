@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use detcd::config::{CompatVersion, Config};
-use detcd::member::RaftView;
 use detcd::member::id::{CallId, ClusterId, MemberId};
 use detcd::member::io::{LogLine, PeerHeader, RaftMessage};
-use detcd::storage::log::LogImage;
+use detcd::member::{DiskImage, RaftView};
+use detcd::storage::backend::Body;
+use detcd::storage::database::PinId;
 use detsim_reports::record::{MemberName, OpId};
 
 use super::clock::Clocks;
@@ -103,7 +104,7 @@ pub enum Stage {
     /// The disk is to be read.
     Starting(Box<Config>),
     /// The disk is being read.
-    Booting(Box<(Config, Option<LogImage>)>),
+    Booting(Box<(Config, DiskImage)>),
     /// It takes inputs.
     Running(Box<dyn Machine>),
 }
@@ -128,6 +129,15 @@ pub enum Inbound {
         from: MemberId,
         /// The message, taken in once the sender is accepted.
         message: RaftMessage,
+        /// The database that goes with a snapshot.
+        body: Option<Body>,
+    },
+    /// A snapshot whose database is written to the disk.
+    Snapshot {
+        /// The sender's process.
+        sender: ProcessRef,
+        /// The sender's name for its POST.
+        number: u64,
     },
     /// A call.
     Call {
@@ -143,8 +153,10 @@ pub enum Inbound {
 pub struct Posted {
     /// To whom.
     pub peer: MemberId,
-    /// It carries a snapshot.
-    pub is_snapshot: bool,
+    /// The state that it carries as a snapshot.
+    pub snapshot: Option<PinId>,
+    /// The sender is to be killed once it has arrived.
+    pub springs: bool,
 }
 
 /// A process.

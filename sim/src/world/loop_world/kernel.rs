@@ -69,6 +69,11 @@ impl LoopWorld {
             Event::Arrives { to: End::Clients, packet, .. } => self.arrived_at_clients(packet),
             Event::Deadline { place, generation } => self.deadline(place, generation),
             Event::DiskDone(at) => self.disk_done(at),
+            Event::CommitDue(at) => {
+                if self.runs(at) {
+                    self.write_disk(at.place);
+                }
+            }
             Event::Trapped(at) => {
                 if self.runs(at) {
                     self.sprung(at.place);
@@ -162,7 +167,7 @@ impl LoopWorld {
         self.outputs = outputs;
         let at = ProcessRef { place, incarnation };
         if self.runs(at) {
-            self.write_log(place);
+            self.write_disk(place);
             self.observe(place);
             self.arm(place);
         }
@@ -187,12 +192,10 @@ impl LoopWorld {
                 }
                 self.hosts[place].device.stage(staged);
             }
-            Output::Database(_)
-            | Output::DatabaseTask { .. }
-            | Output::Snapshot(_)
-            | Output::Resolve { .. } => {
-                unreachable!("members keep their data in the log alone and refuse discovery")
-            }
+            Output::Database(write) => self.write_database(place, write),
+            Output::DatabaseTask { id, task } => self.hosts[place].device.work(id, task),
+            Output::Snapshot(task) => self.snapshot(place, task),
+            Output::Resolve { .. } => unreachable!("members refuse discovery"),
             Output::Peers(change) => self.peers_changed(place, change),
             Output::DialAnswer { id, result } => self.dial_decided(place, id, result),
             Output::PeerCall { id, url, call, timeout } => {
@@ -216,48 +219,6 @@ impl LoopWorld {
     /// Tells a member something at once, after what is happening now.
     pub(super) fn tell(&mut self, at: ProcessRef, input: Input) {
         self.queue.push(self.now, Event::Tell(at, Box::new(input)));
-    }
-
-    /// Lets the log's writer begin, if it can.
-    pub(super) fn write_log(&mut self, place: usize) {
-        let leaves = self.leaves(End::Member(place));
-        let host = &mut self.hosts[place];
-        let Some(at) = host.process_ref(place) else { return };
-        let device = &mut host.device;
-        if !device.can_begin() {
-            return;
-        }
-        match panic::guard(|| device.begin(leaves)) {
-            Ok(Ok(lines)) => {
-                for line in lines {
-                    self.hosts[place].log(self.now, line);
-                }
-                self.watch_disk(place, at);
-                self.disk_busy(place, at);
-            }
-            Ok(Err(error)) => self.disk_failed(place, &error),
-            Err(panic) => self.panicked(place, panic),
-        }
-    }
-
-    /// The disk is done with what it did: the member begins, or is told of its writes one by one.
-    fn disk_done(&mut self, at: ProcessRef) {
-        if !self.runs(at) {
-            return;
-        }
-        let Some(durable) = self.hosts[at.place].device.finish(self.now) else { return };
-        if matches!(self.process(at.place).stage, Stage::Booting(_)) {
-            return self.booted(at);
-        }
-        if let Some(last) = durable.last().filter(|_| self.options.observe) {
-            self.observer.ledger.durable(at.place, last.number());
-        }
-        for durable in durable {
-            if self.runs(at) {
-                self.step(at.place, Input::LogDurable(durable));
-            }
-        }
-        self.write_log(at.place);
     }
 
     /// A member's deadline may have come.
@@ -324,7 +285,7 @@ impl LoopWorld {
                     let packet = Packet::DialAnswer { attempt, result: Dialed::Failed };
                     (attempt.dialer.place, packet)
                 }
-                Inbound::Post { sender, number, .. } => {
+                Inbound::Post { sender, number, .. } | Inbound::Snapshot { sender, number } => {
                     let packet = Packet::PostAnswer { sender, number, result: Err(None) };
                     (sender.place, packet)
                 }
@@ -440,7 +401,10 @@ fn taker(event: &Event) -> Option<usize> {
         Event::Arrives { to: End::Member(place), .. } | Event::Deadline { place, .. } => {
             Some(*place)
         }
-        Event::DiskDone(at) | Event::Tell(at, _) | Event::StreamBroke { at, .. } => Some(at.place),
+        Event::DiskDone(at)
+        | Event::CommitDue(at)
+        | Event::Tell(at, _)
+        | Event::StreamBroke { at, .. } => Some(at.place),
         Event::Connect { from, .. } | Event::GiveUp { from, .. } => Some(from.place),
         Event::Arrives { to: End::Clients, .. }
         | Event::Silence { .. }

@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 use detcd::member::RaftView;
 use detcd::member::id::{ClusterId, MemberId};
 use detcd::member::io::Role;
-use detcd::storage::log::{LogImage, LogNumber, Staged};
+use detcd::storage::log::{LogImage, LogNumber, LogWrite, SnapshotMark, Staged};
 use detsim_reports::record::{RaftEvent, RaftFact, Time};
 
 use super::observer::Seen;
-use super::outline::{WatchedLog, Written};
+use super::outline::{Outline, WatchedLog, Written};
 
 /// Questions for a read index that are remembered of a member. It takes the answer to one of a
 /// round's, and asks less often than this in a round.
@@ -23,6 +23,8 @@ const ASKED_MAX: usize = 32;
 #[derive(Debug, Default)]
 struct Watched {
     log: WatchedLog,
+    /// Whose member it is, or was last, once that is known.
+    cluster: Option<ClusterId>,
     /// Questions for a read index, with what was committed when they were asked.
     asked: Vec<(u64, u64)>,
     /// The last read index told, with its floor.
@@ -64,12 +66,29 @@ impl Ledger {
 
     /// A process starts with what it found on its disk.
     pub fn started(&mut self, place: usize, image: Option<&LogImage>) {
-        *self.at(place) = Watched { log: WatchedLog::found(image), ..Watched::default() };
+        let before = image.and_then(|image| self.up_to(place, &image.snapshot));
+        let cluster = self.at(place).cluster;
+        let log = WatchedLog::found(image, before);
+        *self.at(place) = Watched { log, cluster, ..Watched::default() };
     }
 
     /// A member hands a write to its disk.
     pub fn staged(&mut self, place: usize, staged: &Staged) {
-        self.at(place).log.stage(staged);
+        let before = match staged.write() {
+            LogWrite::Snapshot(mark) => self.up_to(place, mark),
+            _ => None,
+        };
+        self.at(place).log.stage(staged, before);
+    }
+
+    /// What a log holds up to a snapshot, by its own account or that of another member of the
+    /// cluster: where two logs hold the same entry, they hold the same before it.
+    fn up_to(&mut self, place: usize, mark: &SnapshotMark) -> Option<Outline> {
+        let cluster = self.at(place).cluster;
+        let own = self.places[place..].iter().take(1);
+        let others = self.places.iter().filter(|watched| watched.cluster == cluster);
+        let mut logs = own.chain(others).map(|watched| watched.log.staged());
+        logs.find(|log| log.holds(mark)).map(|log| log.up_to(mark))
     }
 
     /// A place's disk vouches for everything up to a number.
@@ -159,6 +178,7 @@ impl Ledger {
 
     /// A member's raft state is another than `before`.
     pub fn raft(&mut self, seen: Seen, before: Option<RaftView>, view: RaftView) {
+        self.at(seen.member).cluster = Some(seen.identity.1);
         let highest = self.commits.entry(seen.identity.1).or_insert(0);
         *highest = view.commit.max(*highest);
         if view.role != Role::Leader {

@@ -1,11 +1,11 @@
 //! The program that a host runs: a member, or in this module's tests a script in its place.
 
 use detcd::config::Config;
-use detcd::member::RaftView;
 use detcd::member::id::{ClusterId, MemberId};
 use detcd::member::io::{Input, Outputs, PeerHeader};
 use detcd::member::time::{Monotonic, Now};
-use detcd::storage::log::{LogEntry, LogImage};
+use detcd::member::{DiskImage, RaftView};
+use detcd::storage::log::LogEntry;
 use detsim_reports::record::KeyValue;
 
 /// What a program finds when it starts.
@@ -15,8 +15,8 @@ pub struct Beginning {
     pub config: Config,
     /// Its entropy.
     pub entropy: [u8; 32],
-    /// Its log, if there is one.
-    pub log: Option<LogImage>,
+    /// What its disk holds.
+    pub disk: DiskImage,
     /// Its clocks.
     pub now: Now,
 }

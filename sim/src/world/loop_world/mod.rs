@@ -20,6 +20,7 @@ mod faults;
 mod host;
 mod kernel;
 mod ledger;
+mod logical;
 mod machine;
 mod network;
 mod observer;
@@ -32,6 +33,7 @@ mod queue;
 mod sending;
 mod trace;
 mod transport;
+mod writing;
 
 #[cfg(test)]
 mod tests;
@@ -43,6 +45,7 @@ use std::time::Duration;
 use detcd::config::Config;
 use detcd::member::io::{LogLine, Outputs};
 use detcd::planted::Defect;
+use detcd::storage::backend::Engine;
 use detcd::storage::wal::WalSettings;
 use detsim_reports::record::{Call, ClientId, Internals, MemberName, OpId, Time};
 use rand_chacha::ChaCha8Rng;
@@ -51,6 +54,7 @@ use self::client::Clients;
 use self::connection::Connections;
 use self::device::Device;
 use self::host::Host;
+use self::logical::LogicalEngine;
 use self::network::Network;
 use self::observer::Observer;
 use self::packet::Event;
@@ -69,6 +73,15 @@ pub use self::trace::{TraceHasher, first_difference};
 
 /// Reads flags into settings, or says how the process ends instead, and what it logs.
 pub type ParseFlags = fn(&[(String, String)]) -> Result<Config, (Exit, Vec<LogLine>)>;
+
+/// What members keep beside their logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DatabaseKind {
+    /// Nothing: no log is ever truncated.
+    None,
+    /// A database whose rows the harness keeps.
+    Logical,
+}
 
 /// What a run in this world depends on, beside what is asked of the world later.
 #[derive(Clone, Debug)]
@@ -91,6 +104,8 @@ pub struct Options {
     pub disk: DiskTimes,
     /// How logs are laid out.
     pub wal: WalSettings,
+    /// What members keep beside their logs.
+    pub database: DatabaseKind,
     /// Reads flags.
     pub parse: ParseFlags,
     /// A planted defect of the members; needs a build with the `planted` feature.
@@ -110,6 +125,7 @@ impl Options {
             observe: true,
             disk: DiskTimes::SSD,
             wal: WalSettings { segment_bytes: 4_000_000 },
+            database: DatabaseKind::None,
             parse: program::parse,
             planted: None,
         }
@@ -125,6 +141,8 @@ impl Options {
 pub struct LoopWorld {
     options: Options,
     program: Rc<dyn Program>,
+    /// How databases lie on disks, if there are any.
+    engine: Option<Rc<dyn Engine>>,
     now: u64,
     queue: Queue<Event>,
     names: Vec<MemberName>,
@@ -188,6 +206,10 @@ impl LoopWorld {
             network: Network::new(streams, options.peers.clone(), options.clients.clone()),
             timing: streams.stream("network/timing"),
             work: streams.stream("scheduler/work"),
+            engine: match options.database {
+                DatabaseKind::None => None,
+                DatabaseKind::Logical => Some(Rc::new(LogicalEngine::default())),
+            },
             options,
             program,
             now: 0,
@@ -237,7 +259,8 @@ impl World for LoopWorld {
             return Err(WorldError::Harness(format!("there is a member {} already", name.0)));
         }
         let Options { disk, wal, .. } = self.options;
-        let device = Device::new(&self.options.streams(), name, disk, wal);
+        let engine = self.engine.clone();
+        let device = Device::new(&self.options.streams(), name, disk, wal, engine);
         self.hosts.push(Host::new(name.clone(), device));
         self.names.push(name.clone());
         self.network.add_member();

@@ -6,7 +6,9 @@
 
 use std::collections::VecDeque;
 
-use detcd::storage::log::{EntryKind, LogEntry, LogImage, LogNumber, LogWrite, Staged};
+use detcd::storage::log::{
+    EntryKind, LogEntry, LogImage, LogNumber, LogWrite, SnapshotMark, Staged,
+};
 
 /// What a log holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,7 +66,28 @@ impl Outline {
         while self.changes.pop_if(|index| *index >= first).is_some() {}
     }
 
+    /// Whether it holds the entry that a snapshot stands at.
+    pub fn holds(&self, mark: &SnapshotMark) -> bool {
+        mark.index > 0 && self.term(mark.index) == mark.term
+    }
+
+    /// The part up to a snapshot.
+    pub fn up_to(&self, mark: &SnapshotMark) -> Outline {
+        let mut outline = self.clone();
+        outline.truncate(mark.index + 1);
+        outline
+    }
+
+    /// A log of which only a snapshot is known.
+    fn bare(mark: &SnapshotMark) -> Outline {
+        let runs = if mark.index == 0 { Vec::new() } else { vec![(mark.index, mark.term)] };
+        Outline { runs, last: mark.index, changes: Vec::new() }
+    }
+
     fn append(&mut self, piece: &Piece) {
+        if let Some(installed) = &piece.installed {
+            self.clone_from(installed);
+        }
         if piece.last == 0 {
             return;
         }
@@ -98,6 +121,8 @@ struct Piece {
     changes: Vec<u64>,
     /// Term and vote.
     vote: Option<(u64, u64)>,
+    /// What the log is instead, up to a snapshot that was installed.
+    installed: Option<Outline>,
 }
 
 impl Piece {
@@ -172,11 +197,13 @@ pub struct WatchedLog {
 }
 
 impl WatchedLog {
-    /// What a process found on its disk, if it found anything.
-    pub fn found(image: Option<&LogImage>) -> WatchedLog {
+    /// What a process found on its disk, if it found anything. `before` is what the log holds up to
+    /// the snapshot that it follows, where that is known.
+    pub fn found(image: Option<&LogImage>, before: Option<Outline>) -> WatchedLog {
         let mut log = WatchedLog::default();
         let Some(image) = image else { return log };
-        let piece = Piece::of(LogNumber(0), &image.entries);
+        let mut piece = Piece::of(LogNumber(0), &image.entries);
+        piece.installed = Some(before.unwrap_or_else(|| Outline::bare(&image.snapshot)));
         log.durable.append(&piece);
         log.staged = log.durable.clone();
         log.durable_vote = (image.hard_state.term, image.hard_state.vote);
@@ -185,9 +212,28 @@ impl WatchedLog {
         log
     }
 
-    /// Something was handed to the disk.
-    pub fn stage(&mut self, staged: &Staged) {
-        self.write(staged.number(), staged.write());
+    /// Something was handed to the disk. `before` is what the log holds up to a snapshot that takes
+    /// its place, where that is known.
+    pub fn stage(&mut self, staged: &Staged, before: Option<Outline>) {
+        match staged.write() {
+            LogWrite::Snapshot(mark) => self.install(staged.number(), mark, before),
+            write => self.write(staged.number(), write),
+        }
+    }
+
+    fn install(&mut self, number: LogNumber, mark: &SnapshotMark, before: Option<Outline>) {
+        let before = before.unwrap_or_else(|| Outline::bare(mark));
+        let (same, last) = (self.staged.common(&before), self.staged.last);
+        if same < last {
+            self.untold.push(Written::Replaced { first: same + 1, last, term: mark.term });
+        }
+        let mut kept = self.staged.runs.iter().zip(&before.runs);
+        let known = kept.position(|(one, two)| one != two);
+        let known = known.unwrap_or(self.staged.runs.len().min(before.runs.len()));
+        self.staged = before.clone();
+        self.tell_runs(known);
+        let piece = Piece { number: number.0, installed: Some(before), ..Piece::default() };
+        self.pending.push_back(piece);
     }
 
     fn write(&mut self, number: LogNumber, write: &LogWrite) {

@@ -1,11 +1,13 @@
 //! What travels between hosts and clients, and everything that the event queue holds.
 
+use bytes::Bytes;
 use detcd::api::ApiError;
 use detcd::member::id::{CallId, MemberId};
 use detcd::member::io::{
     DialRefusal, Input, PeerAnswer, PeerCall, PeerCallError, PeerHeader, RaftMessage, Response,
     StreamItem, StreamMessage,
 };
+use detcd::storage::backend::Body;
 use detsim_reports::record::OpId;
 
 use super::connection::{ConnRef, Stream};
@@ -45,6 +47,28 @@ pub struct Post {
     pub header: PeerHeader,
     /// The message.
     pub message: RaftMessage,
+    /// The database that goes with a snapshot.
+    pub body: Option<Body>,
+}
+
+/// A snapshot that has arrived and is to be written to the disk.
+#[derive(Debug)]
+pub struct Reception {
+    /// Under which the sender waits for an answer.
+    pub id: CallId,
+    /// Who the sender says it is.
+    pub from: MemberId,
+    /// Raft's message.
+    pub message: RaftMessage,
+    /// The database.
+    pub body: Bytes,
+}
+
+impl Reception {
+    /// The snapshot's index.
+    pub fn index(&self) -> u64 {
+        self.message.snapshot_index()
+    }
 }
 
 /// How the answer to a dial ended.
@@ -138,7 +162,10 @@ impl Packet {
     pub fn raft_bytes(&self) -> u64 {
         match self {
             Packet::Raft { message, .. } => message.wire_bytes() as u64,
-            Packet::Post(post) => post.message.wire_bytes() as u64,
+            Packet::Post(post) => {
+                let body = post.body.as_ref().map_or(0, |body| body.size_bytes);
+                post.message.wire_bytes() as u64 + body
+            }
             _ => 0,
         }
     }
@@ -178,6 +205,8 @@ pub enum Purpose {
         number: u64,
         /// The message.
         message: Box<RaftMessage>,
+        /// The database that goes with a snapshot.
+        body: Option<Body>,
     },
     /// For a call to a peer.
     Call {
@@ -209,6 +238,8 @@ pub enum Event {
     },
     /// A process's disk may be done with what it did.
     DiskDone(ProcessRef),
+    /// Writes of a process's database have waited long enough for others.
+    CommitDue(ProcessRef),
     /// A process does what it was to be killed at.
     Trapped(ProcessRef),
     /// The driver tells a member something.

@@ -2,8 +2,8 @@
 
 use detcd::config::Config;
 use detcd::member::id::MemberId;
-use detcd::member::io::{Input, Level, LogLine, RaftMessage, Stop};
-use detcd::storage::wal::WalError;
+use detcd::member::io::{Input, RaftMessage, Stop};
+use detcd::storage::backend::Failure;
 use rand_chacha::rand_core::RngCore;
 
 use super::LoopWorld;
@@ -102,17 +102,21 @@ impl LoopWorld {
         }
         let config = std::mem::take(&mut **config);
         let (device, now) = (&mut host.device, self.now);
-        let opened = match panic::guard(|| device.open(now, &config)) {
-            Ok(Ok(opened)) => opened,
-            Ok(Err(error)) => return self.disk_failed(place, &error),
-            Err(panic) => return self.panicked(place, panic),
-        };
-        *stage = Stage::Booting(Box::new((config, opened.log)));
-        for line in opened.lines {
+        let mut lines = Vec::new();
+        let opened = panic::guard(|| device.open(now, &config, &mut lines));
+        for line in lines {
             if line.message == REPAIRED {
                 self.observer.repaired(self.now, place);
             }
             host.log(self.now, line);
+        }
+        let opened = match opened {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(failure)) => return self.disk_failed(place, &failure),
+            Err(panic) => return self.panicked(place, panic),
+        };
+        if let Some(process) = &mut host.process {
+            process.stage = Stage::Booting(Box::new((config, opened.image)));
         }
         match opened.refusal {
             Some(stop) => self.stopped(place, stop),
@@ -135,14 +139,14 @@ impl LoopWorld {
         let host = &mut self.hosts[at.place];
         let Some(process) = host.process.as_mut() else { return };
         let Stage::Booting(boot) = &mut process.stage else { return };
-        let (config, log) = std::mem::take(&mut **boot);
+        let (config, disk) = std::mem::take(&mut **boot);
         let name = format!("member/{}/{}", host.name.0, host.incarnation);
         let mut entropy = [0; 32];
         self.options.streams().stream(&name).fill_bytes(&mut entropy);
         if self.options.observe {
-            self.observer.ledger.started(at.place, log.as_ref());
+            self.observer.ledger.started(at.place, disk.log.as_ref());
         }
-        let beginning = Beginning { config, entropy, log, now: host.clocks.at(self.now) };
+        let beginning = Beginning { config, entropy, disk, now: host.clocks.at(self.now) };
         let (program, outputs) = (&self.program, &mut self.outputs);
         match panic::guard(|| program.start(beginning, outputs)) {
             Ok(machine) => process.stage = Stage::Running(machine),
@@ -169,13 +173,11 @@ impl LoopWorld {
     }
 
     /// The disk failed under the process, which dies of it as etcd does.
-    pub(super) fn disk_failed(&mut self, place: usize, error: &WalError) {
+    pub(super) fn disk_failed(&mut self, place: usize, failure: &Failure) {
         let process = self.hosts[place].process.as_ref();
         let compat = process.map_or(Config::default().compat, |process| process.compat);
-        let reason = error.text(compat);
-        let line = LogLine::new(Level::Fatal, error.fatal_message()).with("error", &reason);
-        self.hosts[place].log(self.now, line);
-        let exit = Exit { code: 1, reason };
+        self.hosts[place].log(self.now, failure.line(compat));
+        let exit = Exit { code: failure.exit_code.into(), reason: failure.text(compat) };
         if self.hosts[place].process.is_some() {
             self.end(place, Ending::Exits(exit));
         } else {
@@ -235,17 +237,22 @@ impl LoopWorld {
         }
     }
 
-    /// Sends a raft message, unless the process is to be killed before it.
-    pub(super) fn send_past_trap(&mut self, place: usize, to: MemberId, message: RaftMessage) {
+    /// Whether a process is to be killed before or after this message.
+    pub(super) fn count_message(&mut self, place: usize, message: &RaftMessage) -> Option<Side> {
         let class = class_of(message.kind());
         let is_meant = |wanted: MessageClass| wanted == MessageClass::All || class == Some(wanted);
-        let sprung = match &mut self.hosts[place].trap {
+        match &mut self.hosts[place].trap {
             Some(Trap { side, occasion: Occasion::Send(wanted), count }) if is_meant(*wanted) => {
                 *count -= 1;
                 (*count == 0).then_some(*side)
             }
             _ => None,
-        };
+        }
+    }
+
+    /// Sends a raft message, unless the process is to be killed before it.
+    pub(super) fn send_past_trap(&mut self, place: usize, to: MemberId, message: RaftMessage) {
+        let sprung = self.count_message(place, &message);
         if sprung != Some(Side::Before) {
             self.send(place, to, message);
         }

@@ -5,7 +5,7 @@ use detcd::config::{Config, flags};
 use detcd::member::id::{ClusterId, MemberId};
 use detcd::member::io::{Input, LogLine, Outputs, PeerHeader};
 use detcd::member::time::{Monotonic, Now};
-use detcd::member::{DiskImage, Member, RaftView};
+use detcd::member::{Member, RaftView};
 use detcd::proto::etcdserverpb as pb;
 use detcd::storage::log::LogEntry;
 
@@ -27,8 +27,7 @@ pub struct Detcd;
 
 impl Program for Detcd {
     fn start(&self, beginning: Beginning, out: &mut Outputs) -> Box<dyn Machine> {
-        let Beginning { config, entropy, log, now } = beginning;
-        let disk = DiskImage { log, ..DiskImage::default() };
+        let Beginning { config, entropy, disk, now } = beginning;
         Box::new(Member::start(config, entropy, disk, now, out))
     }
 }

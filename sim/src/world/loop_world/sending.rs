@@ -6,6 +6,8 @@
 use detcd::member::id::MemberId;
 use detcd::member::io::{DialRefusal, Input, RaftMessage};
 use detcd::proto::raftpb::MessageType;
+use detcd::storage::backend::Body;
+use detcd::storage::database::PinId;
 
 use super::LoopWorld;
 use super::calls::Bounce;
@@ -20,6 +22,21 @@ const POSTS_MAX: u32 = 4;
 
 /// Messages that wait for a POST before further ones are dropped.
 const PIPELINE_MAX: usize = 64;
+
+/// A snapshot that may be sent.
+#[derive(Debug)]
+pub struct SnapshotPost {
+    /// To whom.
+    pub to: MemberId,
+    /// Raft's message.
+    pub message: RaftMessage,
+    /// The state that it speaks of.
+    pub pin: PinId,
+    /// That state.
+    pub body: Body,
+    /// The sender is to be killed once it has arrived.
+    pub springs: bool,
+}
 
 impl LoopWorld {
     /// Sends a packet over a link. Packets of one flow carry the flow's last arrival as
@@ -71,6 +88,31 @@ impl LoopWorld {
         }
     }
 
+    /// A snapshot leaves a member, with the state of its database that it speaks of.
+    pub(super) fn send_snapshot(&mut self, place: usize, post: SnapshotPost) {
+        let Some(sender) = self.hosts[place].process_ref(place) else { return };
+        let SnapshotPost { to, message, pin, body, springs } = post;
+        let message = if self.options.codec { self.through_codec(message) } else { message };
+        let process = self.process(place);
+        let number = process.number();
+        let Some(url) = process.peer(to).and_then(|peer| peer.url()).cloned() else {
+            return self.tell(sender, Input::SnapshotStatus { peer: to, delivered: false });
+        };
+        process.posts.insert(number, Posted { peer: to, snapshot: Some(pin), springs });
+        let (message, body) = (Box::new(message), Some(body));
+        self.knock(sender, url, Purpose::Post { number, message, body });
+    }
+
+    /// Nobody needs a snapshot any more: its transfer ends.
+    pub(super) fn give_up_snapshot(&mut self, place: usize, unpinned: PinId) {
+        self.process(place).posts.retain(|_, posted| posted.snapshot != Some(unpinned));
+    }
+
+    /// Whether a POST has not ended for its sender.
+    pub(super) fn is_posting(&mut self, sender: ProcessRef, number: u64) -> bool {
+        self.runs(sender) && self.process(sender.place).posts.contains_key(&number)
+    }
+
     /// Encodes and decodes a message as the wire would.
     fn through_codec(&mut self, message: RaftMessage) -> RaftMessage {
         let decoded = RaftMessage::decode(message.encode().into());
@@ -119,9 +161,8 @@ impl LoopWorld {
     /// Sends a raft message by a request of its own, as soon as one may be made.
     fn post(&mut self, sender: ProcessRef, to: MemberId, message: RaftMessage) {
         let Some(peer) = self.process(sender.place).peer(to) else { return };
-        let is_snapshot = message.kind() == MessageType::MsgSnap;
-        if peer.posting < POSTS_MAX || is_snapshot {
-            self.post_now(sender, to, message, is_snapshot);
+        if peer.posting < POSTS_MAX {
+            self.post_now(sender, to, message);
         } else if peer.pipeline.len() < PIPELINE_MAX {
             peer.pipeline.push_back(message);
         } else {
@@ -129,20 +170,15 @@ impl LoopWorld {
         }
     }
 
-    fn post_now(
-        &mut self,
-        sender: ProcessRef,
-        to: MemberId,
-        message: RaftMessage,
-        is_snapshot: bool,
-    ) {
+    fn post_now(&mut self, sender: ProcessRef, to: MemberId, message: RaftMessage) {
         let process = self.process(sender.place);
         let number = process.number();
         let Some(peer) = process.peer(to) else { return };
         let Some(url) = peer.url().cloned() else { return };
-        peer.posting += u32::from(!is_snapshot);
-        process.posts.insert(number, Posted { peer: to, is_snapshot });
-        self.knock(sender, url, Purpose::Post { number, message: Box::new(message) });
+        peer.posting += 1;
+        process.posts.insert(number, Posted { peer: to, snapshot: None, springs: false });
+        let message = Box::new(message);
+        self.knock(sender, url, Purpose::Post { number, message, body: None });
     }
 
     /// A POST ended.
@@ -158,10 +194,10 @@ impl LoopWorld {
         let process = self.process(sender.place);
         let Some(posted) = process.posts.remove(&number) else { return };
         let Some(peer) = process.peer(posted.peer) else { return };
-        if !posted.is_snapshot {
+        if posted.snapshot.is_none() {
             peer.posting -= 1;
             if let Some(next) = peer.pipeline.pop_front() {
-                self.post_now(sender, posted.peer, next, false);
+                self.post_now(sender, posted.peer, next);
             }
         }
         match result {
@@ -176,9 +212,12 @@ impl LoopWorld {
                 self.lost(sender, posted.peer, true);
             }
         }
-        if posted.is_snapshot {
+        if posted.snapshot.is_some() {
             let delivered = result.is_ok();
             self.tell(sender, Input::SnapshotStatus { peer: posted.peer, delivered });
+        }
+        if posted.springs {
+            self.queue.push(self.now, Event::Trapped(sender));
         }
     }
 

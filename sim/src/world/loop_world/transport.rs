@@ -23,6 +23,10 @@ const READ_TIMEOUT_NS: u64 = 5_000_000_000;
 /// An idle stream carries a keep-alive this often.
 const KEEP_ALIVE_NS: u64 = READ_TIMEOUT_NS / 3;
 
+/// How long a sender waits for the answer to a snapshot that has arrived, or that nobody knows to
+/// arrive.
+const SNAPSHOT_TIMEOUT_NS: u64 = 30_000_000_000;
+
 /// Streams are dialed at most this often.
 const REDIAL_NS: u64 = 100_000_000;
 
@@ -130,10 +134,12 @@ impl LoopWorld {
                 let header = Box::new(header);
                 (Packet::Dial { attempt, header }, Some(Waiting::Dial(attempt)))
             }
-            Purpose::Post { number, message } => {
+            Purpose::Post { number, message, body } => {
                 let Some(header) = process.header_to(None) else { return };
-                let post = Post { sender: from, number, header, message: *message };
-                (Packet::Post(Box::new(post)), Some(Waiting::Post(number)))
+                // Nobody knows how long a snapshot takes: its limit counts from its arrival.
+                let limit = body.is_none().then_some(Waiting::Post(number));
+                let post = Post { sender: from, number, header, message: *message, body };
+                (Packet::Post(Box::new(post)), limit)
             }
             Purpose::Call { id, call } => (Packet::Call { caller: from, id, call }, None),
         };
@@ -141,7 +147,15 @@ impl LoopWorld {
             self.queue.push(limit.max(self.now), Event::GiveUp { from, what });
         }
         let bytes = SMALL_BYTES + packet.raft_bytes();
-        self.transmit(here, there, bytes, after_handshake, packet);
+        let snapshot = match &packet {
+            Packet::Post(post) => post.body.as_ref().map(|_| Waiting::Post(post.number)),
+            _ => None,
+        };
+        let arrival = self.transmit(here, there, bytes, after_handshake, packet);
+        if let Some(what) = snapshot {
+            let limit = arrival.unwrap_or(after_handshake) + SNAPSHOT_TIMEOUT_NS;
+            self.queue.push(limit, Event::GiveUp { from, what });
+        }
     }
 
     /// Nothing answers at the address: knocks again, as long as there is patience.
@@ -234,7 +248,12 @@ impl LoopWorld {
             Some(Inbound::Dial { attempt, from }) => {
                 self.stream_decided(server, attempt, from, result);
             }
-            Some(Inbound::Post { sender, number, from, message }) => {
+            Some(Inbound::Post { sender, number, from, message, body: Some(body) })
+                if result.is_ok() =>
+            {
+                self.receive_snapshot(place, (sender, number), from, message, body);
+            }
+            Some(Inbound::Post { sender, number, from, message, .. }) => {
                 let result = result.map_err(Some);
                 if result.is_ok() {
                     self.tell(server, Input::Raft { from, message });
@@ -244,7 +263,7 @@ impl LoopWorld {
                 let (here, there) = (End::Member(place), End::Member(sender.place));
                 self.transmit(here, there, SMALL_BYTES, 0, answer);
             }
-            Some(Inbound::Call { .. }) | None => {}
+            Some(Inbound::Call { .. } | Inbound::Snapshot { .. }) | None => {}
         }
     }
 

@@ -1,0 +1,89 @@
+//! How a database lies in a file: the seam between what a driver does with databases and their
+//! format. Production has one format, etcd's; a simulation may keep rows elsewhere.
+
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::storage::database::{BucketChange, DatabaseSize};
+use crate::storage::disk::{Disk, Path};
+use crate::storage::schema::DatabaseImage;
+
+/// The body of a snapshot, as it travels between members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Body {
+    /// What the receiver writes to its disk.
+    pub bytes: Bytes,
+    /// How many bytes a link is to carry for it.
+    pub size_bytes: u64,
+}
+
+/// Opens databases.
+pub trait Engine: fmt::Debug {
+    /// Makes the database of a new member in a file that is not there yet, durable but for its
+    /// name.
+    fn create(&self, disk: &Rc<dyn Disk>, path: &Path) -> Result<(), DatabaseError>;
+    /// Opens the database in a file.
+    fn open(&self, disk: &Rc<dyn Disk>, path: &Path) -> Result<Box<dyn Database>, DatabaseError>;
+}
+
+/// An open database.
+pub trait Database: fmt::Debug {
+    /// Makes changes in their order, all of them or none, durable when this returns. After an
+    /// error nothing more is committed.
+    fn commit(&mut self, changes: &[BucketChange]) -> Result<DatabaseSize, DatabaseError>;
+    /// How large it is.
+    fn size(&self) -> DatabaseSize;
+    /// Everything in it.
+    fn image(&self) -> Result<DatabaseImage, DatabaseError>;
+    /// Holds the state that it is in.
+    fn pin(&mut self) -> Result<Box<dyn Pinned>, DatabaseError>;
+    /// Copies it densely into a file that is not there yet, durable but for its name.
+    fn copy_into(&mut self, path: &Path) -> Result<(), DatabaseError>;
+}
+
+/// A state of a database that stays readable while commits go on.
+pub trait Pinned: fmt::Debug {
+    /// The rows of the bucket `meta`.
+    fn meta(&self) -> Result<DatabaseImage, DatabaseError>;
+    /// All of it, to be sent.
+    fn body(&self) -> Result<Body, DatabaseError>;
+}
+
+/// Why a database cannot be read or written.
+#[derive(Debug, Error)]
+pub enum DatabaseError {
+    /// The disk refused an operation.
+    #[error("{operation} {path}: {source}")]
+    Io {
+        /// The system call's name.
+        operation: &'static str,
+        /// On which file.
+        path: String,
+        /// What it said.
+        source: io::Error,
+    },
+    /// The file holds no database, or a damaged one.
+    #[error("invalid database")]
+    Invalid {
+        /// The file.
+        path: String,
+    },
+    /// An earlier operation failed: what reached the medium is unknown.
+    #[error("database: a write or sync failed before")]
+    Failed,
+}
+
+impl DatabaseError {
+    /// Says what the disk was asked for.
+    pub fn io(
+        operation: &'static str,
+        path: impl Into<String>,
+    ) -> impl FnOnce(io::Error) -> DatabaseError {
+        let path = path.into();
+        move |source| DatabaseError::Io { operation, path, source }
+    }
+}

@@ -1,0 +1,227 @@
+//! What a driver does with a member's database and snapshots: the `snap` directory of one process.
+//! Source: contract-cluster.md, sections 6.1, 6.4, 6.5 and 7; 8.1 and 8.4 for commits and
+//! defragmentation.
+//!
+//! Invariants: a snapshot's file is durable before its record in the log, the database covers what
+//! the record says before it is written, and a database that arrived replaces the member's own only
+//! once the record of its snapshot is durable. So wherever a crash falls, the log's newest snapshot
+//! with a file has a database, `db` or `.snap.db`, that covers it. Everything here blocks; when it
+//! runs, and beside what, is the driver's business.
+
+mod engine;
+mod error;
+mod files;
+mod start;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+pub use engine::{Body, Database, DatabaseError, Engine, Pinned};
+pub use error::{Cause, Failure};
+pub use start::{Opened, open};
+
+use super::database::{
+    DatabaseAnswer, DatabaseReceipt, DatabaseSize, DatabaseTask, DatabaseWrite, PinId,
+};
+use super::disk::{Disk, Path};
+use super::log::SnapshotMark;
+use super::schema::{DatabaseImage, HashScope};
+use super::wal::{LogWriter, WalError};
+use crate::config::CompatVersion;
+use crate::member::io::{Level, LogLine};
+use files::{DATABASE, join};
+
+/// Where a member's files are, on its disk and by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// The log's directory.
+    pub wal_dir: String,
+    /// The directory of database and snapshots.
+    pub snap_dir: String,
+    /// The same as it was configured, for log lines.
+    pub snap_dir_named: String,
+    /// Segments of the log to keep at least; zero for all.
+    pub max_wals: usize,
+    /// Snapshots to keep; zero for all.
+    pub max_snapshots: usize,
+    /// Whose words and rules.
+    pub compat: CompatVersion,
+}
+
+/// The database and the snapshots of a process that runs.
+#[derive(Debug)]
+pub struct Backend {
+    disk: Rc<dyn Disk>,
+    engine: Rc<dyn Engine>,
+    layout: Layout,
+    database: Box<dyn Database>,
+    pins: BTreeMap<PinId, Box<dyn Pinned>>,
+    /// Temporary files made so far.
+    building: u64,
+    lines: Vec<LogLine>,
+}
+
+impl Backend {
+    /// Makes writes durable in one transaction. They come in the member's order.
+    pub fn commit(&mut self, writes: &[DatabaseWrite]) -> Result<DatabaseReceipt, Failure> {
+        let last = writes.last().expect("there is something to commit");
+        let size = match writes {
+            [one] => self.database.commit(&one.changes),
+            many => {
+                let changes = many.iter().flat_map(|write| write.changes.iter().cloned());
+                self.database.commit(&changes.collect::<Vec<_>>())
+            }
+        };
+        Ok(last.committed(size.map_err(Failure::fatal("failed to commit tx"))?))
+    }
+
+    /// How large the database is.
+    pub fn size(&self) -> DatabaseSize {
+        self.database.size()
+    }
+
+    /// Holds the state that the database is in; says where that is.
+    pub fn pin(&mut self, pin: PinId) -> Result<SnapshotMark, Failure> {
+        let pinned = self.database.pin().map_err(Failure::fatal("failed to begin tx"))?;
+        let meta = pinned.meta().map_err(Failure::fatal("failed to begin tx"))?;
+        let mark = meta.mark().map_err(Failure::fatal("failed to begin tx"))?;
+        self.pins.insert(pin, pinned);
+        Ok(mark)
+    }
+
+    /// The body of a pinned state, if it is still held.
+    pub fn body(&self, pin: PinId) -> Result<Option<Body>, Failure> {
+        let body = self.pins.get(&pin).map(|pinned| pinned.body()).transpose();
+        body.map_err(Failure::fatal("failed to read a snapshot's database"))
+    }
+
+    /// Lets a pinned state go.
+    pub fn unpin(&mut self, pin: PinId) {
+        self.pins.remove(&pin);
+    }
+
+    /// Saves a snapshot of the log at a mark that the database covers: its file, its record, and
+    /// then what is older than others need goes. Every log write staged before it is durable.
+    pub fn save(&mut self, log: &mut LogWriter, mark: &SnapshotMark) -> Result<(), Failure> {
+        self.write_snapshot(mark)?;
+        log.record(mark).map_err(Failure::panic("failed to save snapshot"))?;
+        self.release(log, mark.index)
+    }
+
+    /// Writes the `.snap` file of a snapshot, whose record may be written then.
+    pub fn write_snapshot(&mut self, mark: &SnapshotMark) -> Result<(), Failure> {
+        let written = files::write_snapshot(&*self.disk, &self.layout.snap_dir, mark);
+        written.map_err(Failure::fatal("failed to save Raft snapshot"))
+    }
+
+    /// Lets go of what is older than a snapshot whose record is durable.
+    fn release(&mut self, log: &mut LogWriter, index: u64) -> Result<(), Failure> {
+        let Layout { snap_dir, max_wals, max_snapshots, .. } = &self.layout;
+        let (disk, lines) = (&*self.disk, &mut self.lines);
+        let released = |error: WalError| Failure::panic("failed to release WAL")(error);
+        let Some(wal) = log.wal() else { return Ok(()) };
+        wal.release_to(index).map_err(released)?;
+        files::remove_orphans(disk, snap_dir, index, lines)
+            .map_err(Failure::fatal("failed to release Raft snapshots"))?;
+        if *max_wals > 0 {
+            for path in wal.purge(*max_wals).map_err(released)? {
+                lines.push(LogLine::new(Level::Info, "purged").with("path", path));
+            }
+        }
+        files::purge(disk, snap_dir, *max_snapshots, lines)
+            .map_err(Failure::fatal("failed to purge snapshots"))
+    }
+
+    /// Writes the database that came with a peer's snapshot to the disk, durable with its name, and
+    /// reads it. One that is there already is kept.
+    pub fn receive(&mut self, index: u64, body: &[u8]) -> Result<DatabaseImage, Cause> {
+        let dir = &*self.layout.snap_dir;
+        let path = join(dir, &files::received(index));
+        if !self.disk.exists(&path).map_err(Cause::io("stat", &*path))? {
+            self.building += 1;
+            let building = join(dir, &format!("{}{}", files::BUILDING, self.building));
+            files::remove(&*self.disk, &building)?;
+            let mut file = self.disk.create(&building).map_err(Cause::io("open", &*building))?;
+            file.write_at(0, body).map_err(Cause::io("write", &*building))?;
+            file.sync_data().map_err(Cause::io("fsync", &*building))?;
+            drop(file);
+            self.disk.rename(&building, &path).map_err(Cause::io("rename", &*building))?;
+            self.disk.sync_dir(dir).map_err(Cause::io("fsync", dir))?;
+        }
+        let image = self.engine.open(&self.disk, &path)?.image()?;
+        Ok(image)
+    }
+
+    /// Puts the database that came with a snapshot in place of the member's own, whose states are
+    /// no longer held. The record of the snapshot is durable.
+    pub fn install(&mut self, log: &mut LogWriter, index: u64) -> Result<(), Failure> {
+        let failed = "failed to open snapshot backend";
+        let (from, to) = (self.at(&files::received(index)), self.at(DATABASE));
+        if !self
+            .disk
+            .exists(&from)
+            .map_err(Cause::io("stat", &*from))
+            .map_err(Failure::panic(failed))?
+        {
+            return Err(Failure::panic(failed)(Cause::NoSnapshotDatabase { index }));
+        }
+        self.pins.clear();
+        replace(&*self.disk, &self.layout.snap_dir, &from, &to).map_err(Failure::panic(failed))?;
+        self.database = self.engine.open(&self.disk, &to).map_err(Failure::panic(failed))?;
+        self.release(log, index)
+    }
+
+    /// Works on the whole database.
+    pub fn perform(&mut self, task: DatabaseTask) -> Result<DatabaseAnswer, Failure> {
+        match task {
+            DatabaseTask::Defragment => self.defragment(),
+            DatabaseTask::Hash => {
+                let image = self.database.image().map_err(Failure::fatal("failed to begin tx"))?;
+                Ok(DatabaseAnswer::Hash(image.hash(HashScope::Replicated(self.layout.compat))))
+            }
+        }
+    }
+
+    /// Copies the database densely and goes on with the copy. What fails before the database is
+    /// closed leaves it as it was.
+    fn defragment(&mut self) -> Result<DatabaseAnswer, Failure> {
+        self.building += 1;
+        let copy = self.at(&format!("{}{}", files::DEFRAGMENTING, self.building));
+        let copied =
+            files::remove(&*self.disk, &copy).and_then(|()| Ok(self.database.copy_into(&copy)?));
+        if let Err(error) = copied {
+            let text = error.to_string();
+            if let Err(error) = files::remove(&*self.disk, &copy) {
+                let line = LogLine::new(
+                    Level::Error,
+                    "failed to remove db.tmp after defragmentation completed",
+                );
+                self.lines.push(line.with("error", error.to_string()));
+            }
+            return Ok(DatabaseAnswer::Failed(text));
+        }
+        let path = self.at(DATABASE);
+        replace(&*self.disk, &self.layout.snap_dir, &copy, &path)
+            .map_err(Failure::fatal("failed to rename tmp database"))?;
+        let opened = self.engine.open(&self.disk, &path);
+        self.database = opened.map_err(Failure::fatal("failed to open database"))?;
+        Ok(DatabaseAnswer::Defragmented(self.size()))
+    }
+
+    /// Takes the lines that were written since this was last asked.
+    pub fn take_lines(&mut self) -> Vec<LogLine> {
+        std::mem::take(&mut self.lines)
+    }
+
+    fn at(&self, name: &str) -> String {
+        join(&self.layout.snap_dir, name)
+    }
+}
+
+/// Puts a file in the place of another, durably.
+fn replace(disk: &dyn Disk, dir: &Path, from: &Path, to: &Path) -> Result<(), Cause> {
+    disk.rename(from, to).map_err(Cause::io("rename", from))?;
+    disk.sync_dir(dir).map_err(Cause::io("fsync", dir))
+}

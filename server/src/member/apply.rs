@@ -13,9 +13,11 @@ use super::running::{Running, Waiter};
 use super::time::Now;
 use super::version::Version;
 use crate::api::{ApiError, check};
+use crate::config::CompatVersion;
 use crate::planted::Defect;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::{raftpb, v2pb};
+use crate::storage::schema;
 
 pub(super) type Applied = Result<Response, ApiError>;
 
@@ -23,6 +25,9 @@ impl Running {
     /// Applies one entry.
     pub(super) fn apply(&mut self, entry: &Entry, now: Now, out: &mut Outputs) {
         assert_eq!(entry.index, self.applied + 1, "unexpected committed entry index");
+        if entry.index <= self.persistence.consistent_index() {
+            return self.apply_again(entry, now, out);
+        }
         match entry.entry_type {
             EntryType::EntryConfChange => self.apply_conf_change(entry, now, out),
             EntryType::EntryNormal if entry.data.is_empty() => self.apply_new_term(now, out),
@@ -33,6 +38,8 @@ impl Running {
         }
         self.applied = entry.index;
         self.applied_term = entry.term;
+        self.record_keys(now);
+        self.persistence.advance(entry.index, entry.term);
         out.push(Output::Note(Note::Applied {
             index: entry.index,
             term: entry.term,
@@ -40,6 +47,21 @@ impl Running {
             digest: self.digest(),
         }));
         self.hub.notify(&self.store, now.monotonic, out);
+    }
+
+    /// The database has the effects of this entry already. Only a member that finds its own removal
+    /// has something to do.
+    fn apply_again(&mut self, entry: &Entry, now: Now, out: &mut Outputs) {
+        self.applied = entry.index;
+        self.applied_term = entry.term;
+        if entry.entry_type == EntryType::EntryConfChange
+            && let Ok(change) = raftpb::ConfChange::decode(entry.data.clone())
+            && change.r#type() == raftpb::ConfChangeType::ConfChangeRemoveNode
+            && change.node_id() == self.id().0
+            && self.membership.is_removed(self.id())
+        {
+            self.removed(now, out);
+        }
     }
 
     /// Digest of everything replicated.
@@ -141,7 +163,7 @@ impl Running {
         out: &mut Outputs,
     ) -> Applied {
         if let Some(set) = request.cluster_version_set {
-            return self.apply_cluster_version(&set.ver, out);
+            return self.apply_cluster_version(&set.ver, now, out);
         }
         if let Some(set) = request.cluster_member_attr_set {
             let attributes = set.member_attributes.unwrap_or_default();
@@ -149,17 +171,19 @@ impl Running {
                 super::id::MemberId(set.member_id),
                 attributes.name,
                 attributes.client_urls,
+                now,
                 out,
             );
         }
         if let Some(set) = request.downgrade_info_set {
             let downgrade = super::membership::Downgrade { enabled: set.enabled, target: set.ver };
+            self.persistence.record(|| schema::downgrade(&downgrade), now);
             self.membership.set_downgrade(downgrade);
             self.membership_digest = self.membership.digest();
             return Ok(Response::Downgrade(pb::DowngradeResponse::default()));
         }
         if let Some(alarm) = request.alarm {
-            return Ok(Response::Alarm(self.apply_alarm(&alarm, out)));
+            return Ok(Response::Alarm(self.apply_alarm(&alarm, now, out)));
         }
         self.alarms_allow(&request)?;
         let has_space = self.has_space(super::quota::entry_cost(&request));
@@ -183,12 +207,14 @@ impl Running {
         } else if let Some(compaction) = request.compaction {
             let response = self.store.compact(compaction.revision)?;
             self.is_compacting = true;
+            self.persistence.hurry();
             if compaction.physical {
                 self.physical = self.applied + 1;
             }
             Ok(Response::Compact(response))
         } else if let Some(grant) = request.lease_grant {
             let ttl = self.lessor.grant(grant.id, grant.ttl, now.monotonic)?;
+            self.persistence.record(|| schema::lease_granted(grant.id, ttl, 0), now);
             let response = pb::LeaseGrantResponse {
                 header: Some(self.header(self.store.revision())),
                 id: grant.id,
@@ -199,6 +225,7 @@ impl Running {
         } else if let Some(revoke) = request.lease_revoke {
             let keys = self.lessor.revoke(revoke.id)?;
             self.store.delete_leased(&keys);
+            self.persistence.record(|| schema::lease_revoked(revoke.id), now);
             let header = Some(self.header(self.store.revision()));
             Ok(Response::LeaseRevoke(pb::LeaseRevokeResponse { header }))
         } else if let Some(checkpoint) = request.lease_checkpoint {
@@ -206,6 +233,9 @@ impl Running {
                 let (id, remaining) = (checkpoint.id, checkpoint.remaining_ttl);
                 // A checkpoint of a lease that is gone has nothing to say.
                 self.lessor.set_checkpoint(id, remaining, now.monotonic);
+                if let Some((ttl, remaining)) = self.lessor.stored(id) {
+                    self.persistence.record(|| schema::lease_granted(id, ttl, remaining), now);
+                }
             }
             return Err(ApiError::UnknownMethod);
         } else {
@@ -253,7 +283,12 @@ impl Running {
     }
 
     /// A decision on the cluster's version.
-    pub(super) fn apply_cluster_version(&mut self, text: &str, out: &mut Outputs) -> Applied {
+    pub(super) fn apply_cluster_version(
+        &mut self,
+        text: &str,
+        now: Now,
+        out: &mut Outputs,
+    ) -> Applied {
         let Ok(version) = Version::parse(text) else {
             self.panic(format!("{text} is not in dotted-tri format"));
             return Err(ApiError::UnknownMethod);
@@ -263,6 +298,12 @@ impl Running {
             Err(stop) => self.stopped = Some(stop),
         }
         self.membership_digest = self.membership.digest();
+        if let Some(version) = self.membership.cluster_version() {
+            self.persistence.record(|| schema::cluster_version(version), now);
+            if self.config.compat >= CompatVersion::V3_6 {
+                self.persistence.record(|| schema::storage_version(Some(version)), now);
+            }
+        }
         Ok(Response::Downgrade(pb::DowngradeResponse::default()))
     }
 
@@ -272,6 +313,7 @@ impl Running {
         id: super::id::MemberId,
         name: String,
         client_urls: Vec<String>,
+        now: Now,
         out: &mut Outputs,
     ) -> Applied {
         match self.membership.set_attributes(id, name, client_urls, self.identity) {
@@ -283,13 +325,16 @@ impl Running {
             Err(stop) => self.stopped = Some(stop),
         }
         self.membership_digest = self.membership.digest();
+        if let Some(member) = self.membership.get(id) {
+            self.persistence.record(|| schema::member_saved(member), now);
+        }
         Ok(Response::Downgrade(pb::DowngradeResponse::default()))
     }
 
     fn apply_v2_request(
         &mut self,
         request: &v2pb::Request,
-        _now: Now,
+        now: Now,
         out: &mut Outputs,
     ) -> Result<(), Stop> {
         let path = request.path();
@@ -305,11 +350,12 @@ impl Running {
                     reason: format!("failed to unmarshal: {error}"),
                 })?;
                 let id = super::id::MemberId(id);
-                let _ = self.apply_attributes(id, attributes.name, attributes.client_urls, out);
+                let (name, urls) = (attributes.name, attributes.client_urls);
+                let _ = self.apply_attributes(id, name, urls, now, out);
                 Ok(())
             }
             ("PUT", None) if path == "/0/version" => {
-                let _ = self.apply_cluster_version(request.val(), out);
+                let _ = self.apply_cluster_version(request.val(), now, out);
                 Ok(())
             }
             ("SYNC" | "QGET" | "DELETE" | "POST" | "PUT", _) => Ok(()),

@@ -6,9 +6,12 @@
 //! outstanding write is older than a heartbeat neither ticks nor sends (etcd's loop does both by
 //! blocking). raft-rs is used as published; its one source of entropy, the election timeout, is
 //! overwritten from the member's own stream after every reset.
-//! Long because all that touches raft-rs stands here.
+//! Long because what touches raft-rs stands together; snapshots have a file of their own.
 // Generated types have private fields, so they are filled in after their default.
 #![allow(clippy::field_reassign_with_default)]
+
+mod convert;
+mod snapshots;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -27,7 +30,11 @@ use crate::config::{CompatVersion, Config, quote};
 use crate::planted::{Defect, Planted};
 use crate::proto::raftpb;
 use crate::storage::log::{
-    EntryKind, HardState, LogDurable, LogEntry, LogNumber, LogWrite, Staged,
+    EntryKind, HardState, LogDurable, LogEntry, LogNumber, LogWrite, SnapshotMark, Staged,
+};
+use convert::{
+    addressed, role, to_hard_state, to_log_entry, to_raft_conf_state, to_raft_entry,
+    to_raft_hard_state, to_raft_kind,
 };
 
 /// etcd's compile-time constants (contract-cluster.md, section 4.1).
@@ -72,6 +79,22 @@ pub(super) struct Changes {
     pub read_states: Vec<ReadState>,
     /// The role or leader is another than before.
     pub soft_state: bool,
+    /// Everything up to there is to be taken from the snapshot that was stepped.
+    pub installed: Option<SnapshotMark>,
+}
+
+/// What raft starts from.
+pub(super) struct Origin<'a> {
+    pub hard_state: HardState,
+    /// The snapshot that the entries follow.
+    pub snapshot: &'a SnapshotMark,
+    /// The configuration that the member has; `None` when it follows from the log.
+    pub conf_state: Option<&'a raftpb::ConfState>,
+    pub entries: &'a [LogEntry],
+    /// Follows the last log write already staged.
+    pub next_number: u64,
+    /// Nothing else tells after a power cut what was committed.
+    pub syncs_commit: bool,
 }
 
 /// Raft's view of itself, for white-box checks.
@@ -109,40 +132,47 @@ pub(super) struct Consensus {
     /// What a leader with a stuck disk would have sent.
     stuck: Vec<(MemberId, RaftMessage)>,
     to_apply: VecDeque<Entry>,
+    /// Nothing but the log tells what was committed.
+    syncs_commit: bool,
+    /// Index of a snapshot from the leader whose install is not durable yet.
+    installing: Option<u64>,
+    /// Messages with snapshots, which leave on a way of their own.
+    snapshots: Vec<(MemberId, RaftMessage)>,
     /// What a planted defect confirms without raft.
     unguarded: Vec<ReadState>,
     defect: Planted,
 }
 
 impl Consensus {
-    /// Starts from what is durable. `next_number` follows the last log write already staged.
+    /// Starts from what is durable.
     pub(super) fn new(
         config: &Config,
         id: MemberId,
-        hard_state: HardState,
-        entries: &[LogEntry],
-        next_number: u64,
+        origin: &Origin<'_>,
         entropy: ChaCha8Rng,
         now: Monotonic,
     ) -> Result<Consensus, Fatal> {
-        let last = entries.last().map_or(0, |entry| entry.index);
-        if hard_state.commit > last {
+        let base = (origin.snapshot.index, origin.snapshot.term);
+        let last = origin.entries.last().map_or(base.0, |entry| entry.index);
+        let commit = origin.hard_state.commit;
+        if !(base.0..=last).contains(&commit) {
             return Err(Fatal(format!(
-                "{id} state.commit {} is out of range [0, {last}]",
-                hard_state.commit
+                "{id} state.commit {commit} is out of range [{}, {last}]",
+                base.0
             )));
         }
-        let mut durable = eraftpb::HardState::default();
-        durable.term = hard_state.term;
-        durable.vote = hard_state.vote;
-        durable.commit = hard_state.commit;
-        let log = RaftLog::new(durable, entries.iter().map(to_raft_entry).collect());
+        let log = RaftLog::new(
+            to_raft_hard_state(origin.hard_state),
+            origin.conf_state.map(to_raft_conf_state).unwrap_or_default(),
+            base,
+            origin.entries.iter().map(to_raft_entry).collect(),
+        );
         let election_ticks = (config.election_timeout_ms / config.heartbeat_interval_ms) as usize;
         let settings = raft::Config {
             id: id.0,
             election_tick: election_ticks,
             heartbeat_tick: 1,
-            applied: 0,
+            applied: base.0,
             max_size_per_msg: MAX_SIZE_PER_MESSAGE,
             max_inflight_msgs: MAX_INFLIGHT,
             check_quorum: true,
@@ -167,12 +197,15 @@ impl Consensus {
             last_tick: now,
             outstanding: VecDeque::new(),
             behind: VecDeque::new(),
-            next_number,
+            next_number: origin.next_number,
             tick_waits_for: None,
             commit_unsynced: None,
             synced_at: now,
             stuck: Vec::new(),
             to_apply: VecDeque::new(),
+            syncs_commit: origin.syncs_commit,
+            installing: None,
+            snapshots: Vec::new(),
             unguarded: Vec::new(),
             defect: config.defect(),
         };
@@ -364,12 +397,6 @@ impl Consensus {
         self.node.report_unreachable(peer.0);
     }
 
-    pub(super) fn report_snapshot(&mut self, peer: MemberId, delivered: bool) {
-        let status =
-            if delivered { raft::SnapshotStatus::Finish } else { raft::SnapshotStatus::Failure };
-        self.node.report_snapshot(peer.0, status);
-    }
-
     /// A staged write is durable.
     pub(super) fn durable(&mut self, durable: LogDurable, now: Monotonic, out: &mut Outputs) {
         let number = durable.number();
@@ -386,11 +413,13 @@ impl Consensus {
         }
         if let Some(ready) = ready {
             self.persisted(ready);
+            self.finish_install();
         }
         if !self.is_stuck(now) {
-            send(std::mem::take(&mut self.stuck), out);
+            let stuck = std::mem::take(&mut self.stuck);
+            self.send(stuck, out);
         }
-        send(released, out);
+        self.send(released, out);
         if self.tick_waits_for.is_some_and(|waits_for| waits_for <= number) {
             self.tick_waits_for = None;
             self.tick(now);
@@ -450,16 +479,19 @@ impl Consensus {
             if self.is_stuck(now) {
                 self.stuck.extend(immediate);
             } else {
-                send(immediate, out);
+                self.send(immediate, out);
             }
             let mut held = addressed(ready.take_persisted_messages());
             if self.defect.is(Defect::RaftSendBeforePersist) {
-                send(std::mem::take(&mut held), out);
+                self.send(std::mem::take(&mut held), out);
             }
             let hard_state = ready.hs().map(to_hard_state);
             if let Some(state) = ready.hs() {
                 let state = state.clone();
                 self.node.mut_store().set_hard_state(state);
+            }
+            if !ready.snapshot().is_empty() {
+                changes.installed = Some(self.stage_install(&ready, now, out));
             }
             let entries = ready.take_entries();
             self.to_apply.extend(ready.take_committed_entries());
@@ -471,18 +503,9 @@ impl Consensus {
                 self.follow(number, held, out);
                 continue;
             }
-            let write = LogWrite::Save {
-                entries: entries.iter().map(to_log_entry).collect(),
-                hard_state,
-                sync,
-            };
-            self.commit_unsynced = match self.commit_unsynced {
-                _ if sync => None,
-                since => since.or(Some(now)),
-            };
-            let staged = self.next_write();
-            self.outstanding.push_back(Outstanding { number: staged, ready: number, since: now });
-            out.push(Output::Log(Staged::new(staged, write, held)));
+            let entries = entries.iter().map(to_log_entry).collect();
+            let write = LogWrite::Save { entries, hard_state, sync };
+            self.stage(number, write, held, now, out);
             if self.defect.is(Defect::WalApplyBeforeFsync) {
                 self.node.on_persist_ready(number);
             }
@@ -490,8 +513,26 @@ impl Consensus {
         self.sync_commit(now, out);
     }
 
-    /// Makes the commit index durable when no other write has. It stands in for the consistent
-    /// index that etcd has on disk by then: `--force-new-cluster` keeps what was committed.
+    /// Stages what is to be written for a ready.
+    fn stage(
+        &mut self,
+        ready: u64,
+        write: LogWrite,
+        held: Vec<(MemberId, RaftMessage)>,
+        now: Monotonic,
+        out: &mut Outputs,
+    ) {
+        self.commit_unsynced = match self.commit_unsynced {
+            _ if write.needs_sync() || !self.syncs_commit => None,
+            since => since.or(Some(now)),
+        };
+        let number = self.next_write();
+        self.outstanding.push_back(Outstanding { number, ready, since: now });
+        out.push(Output::Log(Staged::new(number, write, held)));
+    }
+
+    /// Makes the commit index durable when no other write has. Without a database it stands in for
+    /// the consistent index: `--force-new-cluster` keeps what was committed.
     fn sync_commit(&mut self, now: Monotonic, out: &mut Outputs) {
         let is_due = self.commit_unsynced.is_some_and(|at| now.since(at) >= COMMIT_SYNC_AFTER);
         if !is_due || !self.outstanding.is_empty() {
@@ -523,6 +564,17 @@ impl Consensus {
         }
     }
 
+    /// Sends what may be sent now.
+    fn send(&mut self, messages: Vec<(MemberId, RaftMessage)>, out: &mut Outputs) {
+        for (to, message) in messages {
+            if message.0.msg_type == MessageType::MsgSnapshot {
+                self.snapshots.push((to, message));
+            } else {
+                out.push(Output::Send { to, message });
+            }
+        }
+    }
+
     /// A ready without a write of its own keeps its place behind the writes before it.
     fn follow(&mut self, ready: u64, held: Vec<(MemberId, RaftMessage)>, out: &mut Outputs) {
         match self.outstanding.back() {
@@ -531,7 +583,7 @@ impl Consensus {
             }
             None => {
                 self.persisted(ready);
-                send(held, out);
+                self.send(held, out);
             }
         }
     }
@@ -624,56 +676,5 @@ impl Consensus {
     fn role_note(&self) -> Note {
         let view = self.view();
         Note::Role { term: view.term, leader: view.leader, role: view.role }
-    }
-}
-
-fn role(state: StateRole) -> Role {
-    match state {
-        StateRole::Follower => Role::Follower,
-        StateRole::PreCandidate => Role::PreCandidate,
-        StateRole::Candidate => Role::Candidate,
-        StateRole::Leader => Role::Leader,
-    }
-}
-
-fn addressed(messages: Vec<eraftpb::Message>) -> Vec<(MemberId, RaftMessage)> {
-    messages.into_iter().map(|message| (MemberId(message.to), RaftMessage(message))).collect()
-}
-
-fn send(messages: Vec<(MemberId, RaftMessage)>, out: &mut Outputs) {
-    for (to, message) in messages {
-        out.push(Output::Send { to, message });
-    }
-}
-
-fn to_raft_kind(kind: EntryKind) -> EntryType {
-    match kind {
-        EntryKind::Normal => EntryType::EntryNormal,
-        EntryKind::ConfChange => EntryType::EntryConfChange,
-    }
-}
-
-fn to_raft_entry(entry: &LogEntry) -> Entry {
-    let mut result = Entry::default();
-    result.entry_type = to_raft_kind(entry.kind);
-    result.term = entry.term;
-    result.index = entry.index;
-    result.data = entry.data.clone();
-    result
-}
-
-fn to_hard_state(state: &eraftpb::HardState) -> HardState {
-    HardState { term: state.term, vote: state.vote, commit: state.commit }
-}
-
-fn to_log_entry(entry: &Entry) -> LogEntry {
-    LogEntry {
-        kind: match entry.entry_type {
-            EntryType::EntryNormal => EntryKind::Normal,
-            _ => EntryKind::ConfChange,
-        },
-        term: entry.term,
-        index: entry.index,
-        data: entry.data.clone(),
     }
 }

@@ -501,6 +501,17 @@ pub enum Note {
         /// Digest of the replicated state afterwards (keys, leases, alarms, members).
         digest: u64,
     },
+    /// The replicated state was taken from a database: at the start, or with a snapshot.
+    Loaded {
+        /// The last index whose effects it has.
+        index: u64,
+        /// Its term.
+        term: u64,
+        /// The store's revision.
+        revision: i64,
+        /// Digest of the replicated state.
+        digest: u64,
+    },
     /// A configuration change took effect.
     Configured {
         /// The entry's index.

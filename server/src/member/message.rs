@@ -14,6 +14,7 @@ use raft::eraftpb;
 use super::id::MemberId;
 use super::io::RaftMessage;
 use crate::proto::raftpb;
+use crate::storage::log::SnapshotMark;
 
 /// A peer sent bytes that are no raft message this member may see.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +97,21 @@ impl RaftMessage {
     /// The context: a read request's id, or the mark of a forced campaign.
     pub fn context(&self) -> &[u8] {
         &self.0.context
+    }
+
+    /// Where the snapshot that it carries stands, if it carries one.
+    pub fn snapshot(&self) -> Option<SnapshotMark> {
+        let snapshot = self.0.snapshot.as_ref()?;
+        (snapshot.get_metadata().index > 0).then(|| RaftMessage::mark_of(snapshot))
+    }
+
+    pub(super) fn mark_of(snapshot: &eraftpb::Snapshot) -> SnapshotMark {
+        let metadata = snapshot_to_raftpb(snapshot).metadata.unwrap_or_default();
+        SnapshotMark {
+            index: metadata.index(),
+            term: metadata.term(),
+            conf_state: metadata.conf_state,
+        }
     }
 
     /// About how many bytes it takes on the wire.

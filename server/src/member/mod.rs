@@ -14,6 +14,7 @@ pub(crate) mod alarms;
 mod apply;
 pub mod bootstrap;
 mod consensus;
+mod database_tasks;
 pub mod dial;
 pub mod id;
 pub mod identity;
@@ -22,14 +23,17 @@ mod leases;
 pub mod membership;
 mod message;
 mod peers;
+mod persistence;
 mod proposals;
 mod publish;
 mod quota;
 mod raftlog;
 mod reads;
 mod reconfigure;
+mod recovery;
 mod request;
 mod running;
+mod snapshots;
 mod streams;
 pub mod time;
 mod transfer;
@@ -48,13 +52,15 @@ use crate::config::Config;
 use crate::lease::{LeaseId, Lessor};
 use crate::mvcc::View;
 use crate::storage::database::DatabaseSize;
-use crate::storage::log::{LogEntry, LogImage, LogNumber, LogWrite, Staged};
+use crate::storage::log::{
+    HardState, LogEntry, LogImage, LogNumber, LogWrite, SnapshotMark, Staged,
+};
 use crate::storage::schema::DatabaseImage;
 use bootstrap::{Action, Bootstrap, Decision, Event};
 use id::{CallId, ClusterId, MemberId, RequestId};
 use io::{Input, Level, MemberInfo, Output, Outputs, PeerCallError, Stop};
 use membership::Identity;
-use running::{Running, Start};
+use running::{Database, Running, Start};
 use time::{Monotonic, Now};
 
 /// What a member finds on its disk when it starts.
@@ -78,6 +84,8 @@ pub struct Member {
     config: Config,
     seed: [u8; 32],
     phase: Phase,
+    /// Waits for the bootstrap to be over.
+    database: Database,
     /// Client inputs that came before the member was ready: its listeners accept connections, but
     /// nothing is served (contract-cluster.md, section 2.7).
     held: VecDeque<Input>,
@@ -105,7 +113,13 @@ impl Member {
         now: Now,
         out: &mut Outputs,
     ) -> Member {
-        let mut member = Member { config, seed, phase: Phase::Stopped, held: VecDeque::new() };
+        let database = Database {
+            image: disk.database,
+            size: disk.database_size,
+            is_kept: disk.keeps_database,
+        };
+        let (phase, held) = (Phase::Stopped, VecDeque::new());
+        let mut member = Member { config, seed, phase, database, held };
         let metadata = disk.log.as_ref().map(|log| &log.metadata[..]);
         let (bootstrap, actions) = Bootstrap::start(&member.config, metadata, now.monotonic);
         member.phase = Phase::Booting(Box::new(bootstrap));
@@ -228,9 +242,11 @@ impl Member {
         let mut awaited = LogNumber(1);
         let mut start = Start {
             identity,
-            hard_state: crate::storage::log::HardState::default(),
+            hard_state: HardState::default(),
+            snapshot: SnapshotMark::default(),
             entries: Vec::new(),
             next_number: 2,
+            database: std::mem::take(&mut self.database),
             next_call,
             remotes,
         };
@@ -269,13 +285,20 @@ impl Member {
         now: Now,
         out: &mut Outputs,
     ) {
-        if let Some(refusal) = bootstrap::refuse_snapshot(&self.config, &log.snapshot) {
+        let database = std::mem::take(&mut self.database);
+        if database.image.is_none()
+            && let Some(refusal) =
+                bootstrap::refuse_snapshot(&self.config, &log.snapshot, database.is_kept)
+        {
             out.push(Output::LogLine(refusal.line));
             return self.stop(refusal.stop, out);
         }
         let mut next_number = 1;
         if self.config.force_new_cluster {
-            let forced = match bootstrap::force_new_cluster(log, identity, 0) {
+            // Rows that cannot be read are told of when the database is loaded.
+            let consistent = database.image.as_ref().map(DatabaseImage::consistent_index);
+            let consistent = consistent.and_then(Result::ok).flatten().unwrap_or_default();
+            let forced = match bootstrap::force_new_cluster(log, identity, consistent) {
                 Ok(forced) => forced,
                 Err(stop) => return self.stop(stop, out),
             };
@@ -300,8 +323,10 @@ impl Member {
         let start = Start {
             identity,
             hard_state: log.hard_state,
+            snapshot: log.snapshot,
             entries: log.entries,
             next_number,
+            database,
             next_call,
             remotes: Vec::new(),
         };
@@ -317,7 +342,7 @@ impl Member {
                 self.phase = Phase::Running(Box::new(running));
                 self.after_running(now, out);
             }
-            Err(fatal) => self.stop(Stop { exit_code: 2, reason: fatal.0 }, out),
+            Err(stop) => self.stop(stop, out),
         }
     }
 

@@ -1,10 +1,10 @@
 //! The space quota (contract-cluster.md, sections 8.2 and 8.3; contract-api.md, section 2.10).
 //!
 //! Every member compares its own size, and raises the alarm NOSPACE in its own name; the alarm is
-//! replicated, and stays until somebody disarms it. There is no database file yet: the size is the
-//! store's `Footprint`. The comparison is made when a client asks and again when the entry is
-//! applied. An entry that exceeds the quota only then has its effect all the same, as members
-//! would differ otherwise; who asked is told that it has none.
+//! replicated, and stays until somebody disarms it. The size is the database's as far as it is
+//! known; else it is the store's `Footprint`. The comparison is made when a client asks and again
+//! when the entry is applied. An entry that exceeds the quota only then has its effect all the
+//! same, as members would differ otherwise; who asked is told that it has none.
 
 use prost::Message as _;
 
@@ -16,7 +16,9 @@ use super::time::Now;
 use crate::api::{ApiError, check};
 use crate::config::{CompatVersion, Config};
 use crate::proto::etcdserverpb as pb;
+use crate::storage::database::DatabaseSize;
 use crate::storage::log::EntryKind;
+use crate::storage::schema;
 
 const DEFAULT_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 const MAX_BYTES: u64 = 8 * 1024 * 1024 * 1024;
@@ -77,9 +79,18 @@ pub(super) fn entry_cost(request: &pb::InternalRaftRequest) -> u64 {
 }
 
 impl Running {
+    /// How large the database is, or is taken to be where there is none.
+    pub(super) fn database_size(&self) -> DatabaseSize {
+        self.persistence.size().unwrap_or_else(|| {
+            let footprint = self.store.footprint();
+            let (total_bytes, in_use_bytes) = (footprint.allocated(), footprint.in_use());
+            DatabaseSize { total_bytes, in_use_bytes }
+        })
+    }
+
     /// Whether there is space for so much more.
     pub(super) fn has_space(&self, cost: u64) -> bool {
-        let size = self.store.footprint().allocated();
+        let size = self.database_size().total_bytes;
         cost == 0 || limit(&self.config).is_none_or(|limit| size.saturating_add(cost) < limit)
     }
 
@@ -150,10 +161,22 @@ impl Running {
     pub(super) fn apply_alarm(
         &mut self,
         request: &pb::AlarmRequest,
+        now: Now,
         out: &mut Outputs,
     ) -> pb::AlarmResponse {
         use pb::alarm_request::AlarmAction;
         let alarms = self.alarms.apply(request);
+        for alarm in &alarms {
+            match request.action() {
+                AlarmAction::Activate => {
+                    self.persistence.record(|| schema::alarm_activated(alarm), now);
+                }
+                AlarmAction::Deactivate => {
+                    self.persistence.record(|| schema::alarm_deactivated(alarm), now);
+                }
+                AlarmAction::Get => {}
+            }
+        }
         let text = match request.action() {
             AlarmAction::Activate => Some("alarm raised"),
             AlarmAction::Deactivate => Some("alarm disarmed"),

@@ -13,6 +13,7 @@ use crate::config::url;
 use crate::planted::Defect;
 use crate::proto::{etcdserverpb as pb, raftpb};
 use crate::storage::log::EntryKind;
+use crate::storage::schema;
 
 impl Running {
     pub(super) fn member_add(
@@ -166,8 +167,10 @@ impl Running {
         out.push(Output::Note(Note::Configured { index, voters, learners }));
         self.changed_peers(&change, out);
         let response = self.change_response(&change);
+        let id = change.id();
         let line = self.membership.apply(change, self.identity);
         out.push(Output::LogLine(line));
+        self.record_member(id, now);
         self.membership_digest = self.membership.digest();
         if self.membership.is_removed(self.id()) {
             self.removed(now, out);
@@ -180,6 +183,18 @@ impl Running {
             }
             Waiter::PeerPromote(call) => self.promoted(call, None, out),
             Waiter::Publish | Waiter::NoSpace(_) => {}
+        }
+    }
+
+    fn record_member(&mut self, id: MemberId, now: Now) {
+        self.persistence.configured();
+        match self.membership.get(id) {
+            Some(member) => self.persistence.record(|| schema::member_saved(member), now),
+            None => {
+                for change in schema::member_removed(id) {
+                    self.persistence.record(|| change, now);
+                }
+            }
         }
     }
 

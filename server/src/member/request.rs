@@ -11,6 +11,7 @@ use crate::api::{ApiError, check};
 use crate::config::CompatVersion;
 use crate::planted::Defect;
 use crate::proto::etcdserverpb as pb;
+use crate::storage::database::DatabaseTask;
 use crate::storage::log::EntryKind;
 
 /// Committed entries may be this far ahead of applied ones before new proposals are refused.
@@ -126,9 +127,15 @@ impl Running {
                 let status = self.status();
                 self.reply(id, Ok(Response::Status(status)), out);
             }
+            Request::Defragment(_) if self.persistence.keeps() => {
+                self.start_task(id, DatabaseTask::Defragment, out);
+            }
             Request::Defragment(_) => {
                 self.store.defragment();
                 self.reply(id, Ok(Response::Defragment(pb::DefragmentResponse::default())), out);
+            }
+            Request::Hash(_) if self.persistence.keeps() => {
+                self.start_task(id, DatabaseTask::Hash, out);
             }
             Request::Hash(_) => self.start_work(Worker::Client(id), Job::Hash, out),
             Request::HashKv(request) => {
@@ -284,7 +291,7 @@ impl Running {
         }
         let is_36 = compat >= CompatVersion::V3_6;
         let quota = super::quota::limit(&self.config).unwrap_or_default();
-        let footprint = self.store.footprint();
+        let size = self.database_size();
         let view = self.consensus.view();
         pb::StatusResponse {
             header: Some(self.header(self.store.revision())),
@@ -302,9 +309,8 @@ impl Running {
             },
             db_size_quota: if is_36 { quota as i64 } else { 0 },
             downgrade_info: is_36.then(pb::DowngradeInfo::default),
-            // There is no database file: this is what one is taken to need.
-            db_size: footprint.allocated() as i64,
-            db_size_in_use: footprint.in_use() as i64,
+            db_size: size.total_bytes as i64,
+            db_size_in_use: size.in_use_bytes as i64,
         }
     }
 }

@@ -11,7 +11,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use super::alarms::Alarms;
-use super::consensus::{Changes, Consensus, Fatal};
+use super::consensus::{Changes, Consensus, Fatal, Origin};
+use super::database_tasks::DatabaseTasks;
 use super::id::{CallId, ClusterId, MemberId, RequestId, StreamId};
 use super::identity::RequestIds;
 use super::io::{
@@ -19,9 +20,12 @@ use super::io::{
 };
 use super::leases::LeaseTasks;
 use super::membership::{Identity, Membership};
+use super::persistence::Persistence;
 use super::proposals::{Proposals, Unsent};
 use super::publish::Publish;
 use super::reads::{ReadAction, Reads};
+use super::recovery::Recovered;
+use super::snapshots::Snapshots;
 use super::time::{Monotonic, Now};
 use super::versions::VersionMonitor;
 use super::work::WorkId;
@@ -30,9 +34,11 @@ use crate::config::Config;
 use crate::lease::{Lessor, LessorConfig};
 use crate::mvcc::Store;
 use crate::mvcc::watch::{WatchHub, WatchSettings};
-use crate::planted::Defect;
+use crate::planted::{Defect, Planted};
 use crate::proto::etcdserverpb as pb;
-use crate::storage::log::{EntryKind, HardState, LogEntry};
+use crate::storage::database::DatabaseSize;
+use crate::storage::log::{EntryKind, HardState, LogEntry, SnapshotMark};
+use crate::storage::schema::{self, DatabaseImage};
 
 /// Who waits for the result of an entry.
 #[derive(Debug)]
@@ -77,6 +83,9 @@ pub(super) struct Running {
     /// Cached: the membership's digest changes rarely and is asked for at every entry.
     pub membership_digest: u64,
     pub alarms: Alarms,
+    pub persistence: Persistence,
+    pub snapshots: Snapshots,
+    pub tasks: DatabaseTasks,
     pub hub: WatchHub,
     pub proposals: Proposals<Waiter>,
     pub reads: Reads<Reader>,
@@ -144,16 +153,69 @@ pub(super) enum FastForward {
     Done,
 }
 
+/// What a driver has in the way of a database.
+#[derive(Debug, Default)]
+pub(super) struct Database {
+    pub image: Option<DatabaseImage>,
+    pub size: DatabaseSize,
+    /// Whether the driver keeps one.
+    pub is_kept: bool,
+}
+
 /// What a member starts from after bootstrap.
 pub(super) struct Start {
     pub identity: Identity,
     pub hard_state: HardState,
+    /// The snapshot that the entries follow.
+    pub snapshot: SnapshotMark,
     pub entries: Vec<LogEntry>,
     pub next_number: u64,
+    pub database: Database,
     /// Calls before this one were made by the bootstrap.
     pub next_call: CallId,
     /// Peers known before the log tells of them: a joiner's cluster.
     pub remotes: Vec<super::io::MemberInfo>,
+}
+
+impl Start {
+    /// Reads the database, if there is one.
+    fn recover(&self, lessor: LessorConfig, defect: Planted) -> Result<Option<Recovered>, Stop> {
+        let Some(image) = &self.database.image else { return Ok(None) };
+        let recovered = Recovered::load(image, lessor, defect).map_err(|error| Stop {
+            exit_code: 2,
+            reason: format!("failed to recover from the database: {error}"),
+        })?;
+        let (found, needed) = (recovered.mark.index, self.snapshot.index);
+        if found < needed && found > 0 {
+            let reason = format!(
+                "database file (index {found}) does not match with snapshot (index {needed})"
+            );
+            return Err(Stop { exit_code: 2, reason });
+        }
+        Ok(Some(recovered))
+    }
+
+    fn consensus(
+        &self,
+        config: &Config,
+        recovered: Option<&Recovered>,
+        entropy: ChaCha8Rng,
+        now: Monotonic,
+    ) -> Result<Consensus, Stop> {
+        // The database may be further than the snapshot. Its configuration is the member's, and
+        // changes that it covers are not made again.
+        let conf_state = recovered.and_then(|found| found.mark.conf_state.as_ref());
+        let origin = Origin {
+            hard_state: self.hard_state,
+            snapshot: &self.snapshot,
+            conf_state: conf_state.or(self.snapshot.conf_state.as_ref()),
+            entries: &self.entries,
+            next_number: self.next_number,
+            syncs_commit: !self.database.is_kept,
+        };
+        Consensus::new(config, self.identity.member, &origin, entropy, now)
+            .map_err(|Fatal(reason)| Stop { exit_code: 2, reason })
+    }
 }
 
 const FAST_FORWARD_WINDOW: Duration = Duration::from_secs(5);
@@ -168,42 +230,32 @@ impl Running {
         start: Start,
         now: Now,
         out: &mut Outputs,
-    ) -> Result<Running, Fatal> {
+    ) -> Result<Running, Stop> {
         let entropy = |stream: u64| {
             let mut rng = ChaCha8Rng::from_seed(seed);
             rng.set_stream(stream);
             rng
         };
-        let consensus = Consensus::new(
-            &config,
-            start.identity.member,
-            start.hard_state,
-            &start.entries,
-            start.next_number,
-            entropy(1),
-            now.monotonic,
-        )?;
         let timeout = request_timeout(&config);
-        let lessor = Lessor::new(LessorConfig {
-            ttl_seconds_min: (config.election_timeout_ms * 3).div_ceil(2_000) as i64,
-            retry: timeout,
-            checkpoint: config.lease_checkpoint,
-        });
+        let lessor = lessor_config(&config);
+        let recovered = start.recover(lessor, config.defect())?;
+        let consensus = start.consensus(&config, recovered.as_ref(), entropy(1), now.monotonic)?;
+        let consistent =
+            recovered.as_ref().map_or((0, 0), |found| (found.mark.index, found.mark.term));
         let settings = WatchSettings::of(&config);
         let hub = WatchHub::new(settings, entropy(2), Store::new().revision());
-        let mut remotes = Vec::new();
-        for member in start.remotes.iter().filter(|peer| peer.id != start.identity.member) {
-            remotes.push(PeerChange::Add { id: member.id, urls: member.peer_urls.clone() });
-        }
         let mut running = Running {
             identity: start.identity,
             ids: RequestIds::new(start.identity.member, now.wall),
             consensus,
             store: Store::with_defect(config.defect()),
-            lessor,
+            lessor: Lessor::new(lessor),
             membership: Membership::default(),
             membership_digest: Membership::default().digest(),
             alarms: Alarms::default(),
+            persistence: Persistence::new(start.database.is_kept, consistent, start.database.size),
+            snapshots: Snapshots::new(start.snapshot.index),
+            tasks: DatabaseTasks::default(),
             hub,
             proposals: Proposals::new(timeout),
             reads: Reads::new(timeout, config.defect()),
@@ -217,9 +269,9 @@ impl Running {
             forwarded: BTreeMap::new(),
             peers: BTreeSet::new(),
             active_since: BTreeMap::new(),
-            applied: 0,
-            applied_term: 0,
-            replayed_to: start.hard_state.commit,
+            applied: start.snapshot.index,
+            applied_term: start.snapshot.term,
+            replayed_to: start.hard_state.commit.max(consistent.0),
             fast_forward: FastForward::Until(now.monotonic.after(FAST_FORWARD_WINDOW)),
             leader: None,
             leader_elected: None,
@@ -237,7 +289,16 @@ impl Running {
             stopped: None,
             config,
         };
-        remotes.into_iter().for_each(|change| running.change_peers(change, out));
+        if let Some(recovered) = recovered {
+            running.adopt(recovered, now, out);
+        } else if running.persistence.keeps() {
+            running.store.note_written();
+            running.persistence.record(|| schema::auth_revision(1), now);
+        }
+        for member in start.remotes.iter().filter(|peer| peer.id != start.identity.member) {
+            let urls = member.peer_urls.clone();
+            running.change_peers(PeerChange::Add { id: member.id, urls }, out);
+        }
         running.settle(now, out);
         running.fast_forward_alone(out);
         running.publish_attributes(now, out);
@@ -330,7 +391,8 @@ impl Running {
             Input::Raft { from, message } => {
                 let is_foreign = message.to() != self.id()
                     && !self.config.defect().is(Defect::RaftAcceptForeignTo);
-                if self.membership.is_removed(from) || is_foreign {
+                // A snapshot comes with its database or not at all.
+                if self.membership.is_removed(from) || is_foreign || message.snapshot().is_some() {
                     return;
                 }
                 if let Err(Fatal(reason)) = self.consensus.step(message) {
@@ -345,19 +407,20 @@ impl Running {
                 self.consensus.report_unreachable(peer);
             }
             Input::SnapshotStatus { peer, delivered } => {
-                self.consensus.report_snapshot(peer, delivered);
+                self.snapshot_status(peer, delivered, now, out);
+            }
+            Input::DatabaseDurable(receipt) => self.persistence.received(receipt),
+            Input::DatabaseTaskDone { id, answer } => self.task_done(id, answer, out),
+            Input::SnapshotDone(mark) => self.snapshot_saved(&mark, now, out),
+            Input::SnapshotPinned { pin, mark } => self.snapshot_pinned(pin, &mark, out),
+            Input::SnapshotArrived { from, message, image } => {
+                self.snapshot_arrived(from, message, &image, now, out);
             }
             Input::PeerCall { id, call } => self.peer_call(id, call, now, out),
             Input::PeerCallDone { id, result } => self.peer_call_done(id, result, now, out),
             Input::LogDurable(durable) => self.consensus.durable(durable, now.monotonic, out),
-            // Nothing that they follow leaves a member that keeps its data in the log alone and
-            // refuses discovery.
-            Input::DatabaseDurable(_)
-            | Input::DatabaseTaskDone { .. }
-            | Input::SnapshotDone(_)
-            | Input::SnapshotPinned { .. }
-            | Input::SnapshotArrived { .. }
-            | Input::Resolved { .. } => {}
+            // Discovery is refused: nobody asked a resolver.
+            Input::Resolved { .. } => {}
             Input::WorkDone(done) => self.work_done(done, out),
             Input::Deadline => {}
             Input::Shutdown => self.shutdown(now, out),
@@ -382,8 +445,9 @@ impl Running {
         self.lease_timers(now, out);
         self.transfer_timers(now, out);
         self.stream_timers(now, out);
-        if self.is_compacting {
-            self.compact_slice(out);
+        self.snapshot_timers(now, out);
+        if self.is_compacting && !self.persistence.is_full() {
+            self.compact_slice(now, out);
         }
         if self.removed_at.is_some_and(|at| now.monotonic >= at.after(REMOVED_LINGER)) {
             self.stop_removed(out);
@@ -398,9 +462,11 @@ impl Running {
                 next = next.min(at);
             }
         };
-        if self.consensus.has_to_apply() || self.is_compacting {
+        if self.may_apply() || (self.is_compacting && !self.persistence.is_full()) {
             return Monotonic::ZERO;
         }
+        consider(self.persistence.next_deadline());
+        consider(self.snapshots.next_deadline());
         consider(self.proposals.next_deadline());
         consider(self.reads.next_deadline());
         consider(self.hub.next_deadline());
@@ -416,47 +482,60 @@ impl Running {
         let mut slice = APPLY_SLICE;
         let spent_max = out.spent() + super::io::STEP_BUDGET / 2;
         while self.stopped.is_none() {
-            let mut changes = std::mem::take(&mut self.changes);
-            self.consensus.pump(now.monotonic, out, &mut changes);
-            self.hub.set_header(self.cluster_id(), self.id(), self.consensus.term());
-            let soft_state = std::mem::take(&mut changes.soft_state);
-            let read_states: Vec<_> = changes.read_states.drain(..).collect();
-            self.changes = changes;
-            // The change of leader comes first: what the old one confirmed is not taken then.
-            if soft_state {
-                self.leadership(now, out);
-            }
-            for state in read_states {
-                let (context, index) = (state.context, state.index);
-                out.push(Output::Note(Note::ReadConfirmed { context, index }));
-                let actions = self.reads.confirmed(
-                    state.context,
-                    state.index,
-                    self.applied,
-                    now.monotonic,
-                    out,
-                );
-                self.read_actions(actions, now, out);
-            }
+            self.pump(now, out);
             if self.proposals.has_unsent() && self.consensus.leader().is_some() {
                 self.send_unsent(now, out);
                 continue;
             }
             let is_enough = slice == 0 || (slice < APPLY_SLICE && out.spent() >= spent_max);
-            if is_enough || !self.consensus.has_to_apply() {
+            if is_enough || !self.may_apply() {
                 break;
             }
             let applied = self.apply_slice(slice, spent_max, now, out);
             slice -= applied;
         }
+        self.take_snapshots(now, out);
+        self.write_due(now, out);
         self.after_settling(now, out);
+    }
+
+    /// Whether entries wait to be applied and nothing is in their way.
+    fn may_apply(&self) -> bool {
+        self.consensus.has_to_apply()
+            && !self.persistence.is_full()
+            && !self.tasks.is_defragmenting()
+    }
+
+    /// Takes what raft has ready, and lets it have its consequences short of applying entries.
+    pub(super) fn pump(&mut self, now: Now, out: &mut Outputs) {
+        let mut changes = std::mem::take(&mut self.changes);
+        self.consensus.pump(now.monotonic, out, &mut changes);
+        self.hub.set_header(self.cluster_id(), self.id(), self.consensus.term());
+        let soft_state = std::mem::take(&mut changes.soft_state);
+        let read_states: Vec<_> = changes.read_states.drain(..).collect();
+        self.changes = changes;
+        // The change of leader comes first: what the old one confirmed is not taken then.
+        if soft_state {
+            self.leadership(now, out);
+        }
+        for state in read_states {
+            let (context, index) = (state.context, state.index);
+            out.push(Output::Note(Note::ReadConfirmed { context, index }));
+            let applied = self.applied;
+            let actions = self.reads.confirmed(context, index, applied, now.monotonic, out);
+            self.read_actions(actions, now, out);
+        }
+        self.send_snapshots(now, out);
     }
 
     fn after_settling(&mut self, now: Now, out: &mut Outputs) {
         for id in self.hub.take_ended() {
             self.streams.remove(&id);
         }
-        if self.stopped.is_some() {
+        if let Some(stop) = &self.stopped {
+            if stop.exit_code == 0 {
+                self.write_changes(out);
+            }
             self.fail_everyone(ApiError::Stopped, now, out);
         }
     }
@@ -636,6 +715,9 @@ impl Running {
                 out.push(Output::Reply { id, result: Err(error) });
             }
         }
+        for id in self.tasks.take_waiters() {
+            out.push(Output::Reply { id, result: Err(error) });
+        }
         self.lease_fail_all(error, out);
     }
 
@@ -655,17 +737,24 @@ impl Running {
         self.forwarded.retain(|_, client| *client != id);
         self.compactions.retain(|(client, _)| *client != id);
         self.transfers.retain(|transfer| transfer.request != Some(id));
+        self.tasks.cancel(id);
         self.lease_cancel(id);
     }
 
-    fn compact_slice(&mut self, out: &mut Outputs) {
+    fn compact_slice(&mut self, now: Now, out: &mut Outputs) {
         let (spent, done) = self.store.compact_slice(super::io::STEP_BUDGET / 4);
         out.spend(spent);
+        self.record_keys(now);
         if done {
             self.is_compacting = false;
-            for (id, response) in std::mem::take(&mut self.compactions) {
-                out.push(Output::Reply { id, result: Ok(response) });
-            }
+            self.compacted(out);
+        }
+    }
+
+    /// Old versions are gone: who waited for that is answered.
+    pub(super) fn compacted(&mut self, out: &mut Outputs) {
+        for (id, response) in std::mem::take(&mut self.compactions) {
+            out.push(Output::Reply { id, result: Ok(response) });
         }
     }
 
@@ -719,6 +808,14 @@ impl Running {
 
     pub(super) fn is_learner(&self) -> bool {
         self.membership.get(self.id()).is_some_and(|member| member.is_learner)
+    }
+}
+
+fn lessor_config(config: &Config) -> LessorConfig {
+    LessorConfig {
+        ttl_seconds_min: (config.election_timeout_ms * 3).div_ceil(2_000) as i64,
+        retry: request_timeout(config),
+        checkpoint: config.lease_checkpoint,
     }
 }
 

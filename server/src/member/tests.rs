@@ -1,7 +1,10 @@
 //! Members as clients and operators see them, without a world around them.
 
 mod cluster;
+mod database;
+mod persistence;
 mod quota;
+mod snapshots;
 mod texts;
 mod timeouts;
 

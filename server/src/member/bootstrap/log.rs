@@ -1,6 +1,6 @@
 //! What the log of a member holds at its start: its identity, the first entries of a new cluster,
 //! and the entries by which `--force-new-cluster` leaves a member alone. A log that follows a
-//! snapshot is refused.
+//! snapshot is refused without a database.
 //! Source: contract-cluster.md, sections 2.8, 4.3 and 6.2.
 
 use std::collections::BTreeSet;
@@ -43,20 +43,26 @@ pub struct Refusal {
     pub stop: Stop,
 }
 
-/// Refuses a log that follows a snapshot: what the snapshot covers is in a database, which this
-/// server does not read yet. etcd ends in the same way when it does not find that database.
-/// Nothing in the directory is touched.
-pub fn refuse_snapshot(config: &Config, mark: &SnapshotMark) -> Option<Refusal> {
+/// Refuses a log that follows a snapshot when there is no database: what the snapshot covers is in
+/// it. A driver that keeps none cannot have looked for it. Nothing in the directory is touched.
+pub fn refuse_snapshot(
+    config: &Config,
+    mark: &SnapshotMark,
+    keeps_database: bool,
+) -> Option<Refusal> {
     if mark.index == 0 {
         return None;
     }
     let SnapshotMark { index, term, .. } = mark;
     let file = format!("{}/member/snap/{term:016x}-{index:016x}.snap", config.data_dir);
-    let error = format!(
-        "snapshots are not supported yet: the log in {} continues {file} \
-         (index {index}, term {term})",
-        config.wal_dir()
-    );
+    let error = match keeps_database {
+        true => "failed to find database snapshot file (snap: snapshot file doesn't exist)".into(),
+        false => format!(
+            "snapshots are not supported without a database: the log in {} continues {file} \
+             (index {index}, term {term})",
+            config.wal_dir()
+        ),
+    };
     let message = "failed to recover v3 backend from snapshot";
     let line = LogLine::new(Level::Fatal, message).with("error", &*error);
     let stop = Stop { exit_code: 2, reason: format!("{message}: {error}") };

@@ -1,21 +1,23 @@
-//! A few members in one room: messages arrive at once, logs are durable at once, time moves only
-//! when a test says so. What a test needs of a world and no more.
+//! A few members in one room: messages arrive at once, logs and databases are durable at once, time
+//! moves only when a test says so. What a test needs of a world and no more.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use raft::eraftpb::MessageType;
 
+use super::database::{self, Database};
 use crate::api::ApiError;
 use crate::config::{ClusterState, Config};
+use crate::member::Member;
 use crate::member::id::{CallId, MemberId, RequestId, StreamId};
 use crate::member::io::{
     CallOptions, Input, Output, Outputs, PeerCall, PeerCallError, PeerChange, RaftMessage, Request,
     Response, Stop, StreamItem, StreamKind,
 };
 use crate::member::time::{Monotonic, Now, Wall};
-use crate::member::{DiskImage, Member};
 use crate::storage::log::{LogImage, LogReceipt, LogWrite};
+use crate::storage::schema::DatabaseImage;
 
 pub(super) struct Host {
     pub member: Member,
@@ -25,7 +27,9 @@ pub(super) struct Host {
     pub is_ready: bool,
     /// Writes are not confirmed while this is set.
     pub is_hung: bool,
-    staged: VecDeque<crate::storage::log::Staged>,
+    /// What the driver has of a database, if it keeps one.
+    pub database: Option<Database>,
+    pub staged: VecDeque<crate::storage::log::Staged>,
 }
 
 pub(super) struct Cluster {
@@ -36,10 +40,14 @@ pub(super) struct Cluster {
     pub cut: Vec<(usize, usize)>,
     /// Messages of this type never arrive.
     pub lost: Option<MessageType>,
+    /// Whether members started from now on have a database.
+    pub keeps_database: bool,
+    /// Snapshots that arrived: at whom, from whom.
+    pub arrived: Vec<(usize, MemberId, RaftMessage, DatabaseImage)>,
     pub replies: BTreeMap<RequestId, Result<Response, ApiError>>,
     pub items: BTreeMap<StreamId, Vec<StreamItem>>,
     pub ends: BTreeMap<StreamId, Result<(), ApiError>>,
-    inputs: VecDeque<(usize, Input)>,
+    pub inputs: VecDeque<(usize, Input)>,
     /// Calls in flight: who asked under which id.
     calls: BTreeMap<CallId, (usize, CallId)>,
     next: u64,
@@ -71,6 +79,8 @@ impl Cluster {
             now: Duration::ZERO,
             cut: Vec::new(),
             lost: None,
+            keeps_database: false,
+            arrived: Vec::new(),
             replies: BTreeMap::new(),
             items: BTreeMap::new(),
             ends: BTreeMap::new(),
@@ -110,8 +120,12 @@ impl Cluster {
     }
 
     pub(super) fn start(&mut self, place: usize) {
-        let log = self.hosts[place].take().and_then(|host| host.log);
-        let image = DiskImage { log: log.clone(), ..DiskImage::default() };
+        let (log, database) = match self.hosts[place].take() {
+            Some(host) => (host.log, host.database),
+            None => (None, None),
+        };
+        let database = self.keeps_database.then(|| database.unwrap_or_default());
+        let image = database::disk_image(log.as_ref(), database.as_ref());
         let mut out = Outputs::new();
         let seed = [place as u8 + 1; 32];
         let config = self.configs[place].clone();
@@ -123,6 +137,7 @@ impl Cluster {
             lines: Vec::new(),
             is_ready: false,
             is_hung: false,
+            database,
             staged: VecDeque::new(),
         });
         self.outputs(place, &mut out);
@@ -134,6 +149,9 @@ impl Cluster {
         if let Some(host) = &mut self.hosts[place] {
             host.stop = Some(Stop { exit_code: 137, reason: "killed".to_owned() });
             host.staged.clear();
+            if let Some(database) = &mut host.database {
+                database.lose();
+            }
         }
         self.inputs.retain(|(target, _)| *target != place);
     }
@@ -143,11 +161,11 @@ impl Cluster {
         self.configs[place].initial_cluster_state = ClusterState::New;
     }
 
-    fn is_up(&self, place: usize) -> bool {
+    pub(super) fn is_up(&self, place: usize) -> bool {
         self.hosts[place].as_ref().is_some_and(|host| host.stop.is_none())
     }
 
-    fn is_cut(&self, one: usize, other: usize) -> bool {
+    pub(super) fn is_cut(&self, one: usize, other: usize) -> bool {
         self.cut.contains(&(one, other)) || self.cut.contains(&(other, one))
     }
 
@@ -199,6 +217,7 @@ impl Cluster {
         for output in outputs {
             self.output(place, output);
         }
+        self.commit(place);
     }
 
     fn output(&mut self, place: usize, output: Output) {
@@ -212,6 +231,9 @@ impl Cluster {
             }
             Output::Send { to, message } => self.send(place, to, message),
             Output::Log(staged) => {
+                if matches!(staged.write(), LogWrite::Snapshot(_)) {
+                    self.database_mut(place).replace();
+                }
                 self.host_mut(place).staged.push_back(staged);
                 self.flush(place);
             }
@@ -233,12 +255,10 @@ impl Cluster {
                 let text = line.message.clone() + &fields.collect::<String>();
                 self.host_mut(place).lines.push(text);
             }
-            other @ (Output::Database(_)
-            | Output::DatabaseTask { .. }
-            | Output::Snapshot(_)
-            | Output::Resolve { .. }) => {
-                panic!("nobody asked for {other:?}")
-            }
+            other @ Output::Resolve { .. } => panic!("nobody asked for {other:?}"),
+            Output::Database(write) => self.database_mut(place).queue(write),
+            Output::DatabaseTask { id, task } => self.database_task(place, id, task),
+            Output::Snapshot(task) => self.snapshot_task(place, task),
             Output::Ready => self.host_mut(place).is_ready = true,
             Output::Stop(stop) => self.host_mut(place).stop = Some(stop),
         }
@@ -246,20 +266,24 @@ impl Cluster {
 
     /// Confirms what is staged, unless the disk hangs.
     pub(super) fn flush(&mut self, place: usize) {
-        let host = self.host_mut(place);
-        if host.is_hung {
-            return;
-        }
-        let mut confirmed = Vec::new();
-        while let Some(staged) = host.staged.pop_front() {
-            write(&mut host.log, staged.write());
-            let receipt = LogReceipt::for_test(staged.number());
-            confirmed.push(Input::LogDurable(staged.release(receipt)));
-        }
-        self.inputs.extend(confirmed.into_iter().map(|input| (place, input)));
+        while !self.host(place).is_hung && self.flush_one(place) {}
     }
 
-    fn place_of(&self, id: MemberId) -> Option<usize> {
+    /// Makes the oldest staged write durable.
+    pub(super) fn flush_one(&mut self, place: usize) -> bool {
+        let host = self.host_mut(place);
+        let Some(staged) = host.staged.pop_front() else { return false };
+        write(&mut host.log, staged.write());
+        if let LogWrite::Snapshot(mark) = staged.write() {
+            host.database.as_mut().expect("a snapshot has a database").install(mark);
+        }
+        let receipt = LogReceipt::for_test(staged.number());
+        let confirmed = Input::LogDurable(staged.release(receipt));
+        self.inputs.push_back((place, confirmed));
+        true
+    }
+
+    pub(super) fn place_of(&self, id: MemberId) -> Option<usize> {
         (0..self.hosts.len()).find(|place| {
             self.hosts[*place].as_ref().is_some_and(|host| host.member.id() == Some(id))
         })
@@ -340,7 +364,7 @@ fn write(log: &mut Option<LogImage>, write: &LogWrite) {
         LogWrite::Save { entries, hard_state, .. } => {
             let log = log.as_mut().expect("created first");
             if let Some(first) = entries.first() {
-                log.entries.truncate(first.index as usize - 1);
+                log.entries.retain(|entry| entry.index < first.index);
                 log.entries.extend_from_slice(entries);
             }
             if let Some(hard_state) = hard_state {

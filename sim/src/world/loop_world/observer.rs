@@ -59,7 +59,8 @@ impl Observer {
             Note::Proposed { request: RequestId(op), entry_id } => {
                 self.proposed.insert((seen.identity.1, *entry_id), OpId(*op as u32));
             }
-            Note::Applied { index, term, revision, digest } => {
+            Note::Applied { index, term, revision, digest }
+            | Note::Loaded { index, term, revision, digest } => {
                 self.internals.applied.push(Applied {
                     at: Time(seen.at),
                     cluster: seen.identity.1.0,

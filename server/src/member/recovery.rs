@@ -1,0 +1,64 @@
+//! The replicated state as a database holds it: at the start of a member, and when a snapshot of
+//! the leader's arrives. Loading reads everything once and has no effect; taking it is a swap.
+
+use super::alarms::Alarms;
+use super::io::{Level, LogLine, MemberInfo};
+use super::membership::{Identity, Membership, json};
+use crate::lease::{Lessor, LessorConfig};
+use crate::mvcc::Store;
+use crate::planted::Planted;
+use crate::storage::log::SnapshotMark;
+use crate::storage::schema::{DatabaseImage, SchemaError};
+
+/// What a database holds.
+pub(super) struct Recovered {
+    /// Where in the log it stands; zeros when it was never written to.
+    pub mark: SnapshotMark,
+    pub store: Store,
+    pub lessor: Lessor,
+    pub membership: Membership,
+    pub alarms: Alarms,
+    /// A compaction was not finished: its revision.
+    pub unfinished: Option<i64>,
+}
+
+impl Recovered {
+    /// Reads all rows.
+    pub(super) fn load(
+        image: &DatabaseImage,
+        lessor: LessorConfig,
+        defect: Planted,
+    ) -> Result<Recovered, SchemaError> {
+        let mut lessor = Lessor::restore(lessor, image)?;
+        let store = Store::restore(Store::with_defect(defect), image, &mut lessor)?;
+        let finished = image.finished_compact_revision()?;
+        let scheduled = image.scheduled_compact_revision()?;
+        Ok(Recovered {
+            mark: image.mark()?,
+            store,
+            lessor,
+            membership: Membership::restore(image)?,
+            alarms: Alarms::restore(image)?,
+            unfinished: scheduled.filter(|revision| finished.unwrap_or(-1) < *revision),
+        })
+    }
+
+    /// What the log tells of the members that were found.
+    pub(super) fn lines(&self, identity: Identity) -> Vec<LogLine> {
+        let member_line = |member: &MemberInfo| {
+            identity
+                .line(Level::Info, "recovered/added member from store")
+                .with("recovered-remote-peer-id", member.id.to_string())
+                .with("recovered-remote-peer-urls", json::list(&member.peer_urls))
+                .with("recovered-remote-peer-is-learner", member.is_learner.to_string())
+        };
+        let mut lines: Vec<LogLine> = self.membership.members().map(member_line).collect();
+        if let Some(version) = self.membership.cluster_version() {
+            lines.push(
+                LogLine::new(Level::Info, "set cluster version from store")
+                    .with("cluster-version", version.short()),
+            );
+        }
+        lines
+    }
+}

@@ -8,6 +8,7 @@
 //! rows that are not written yet.
 
 mod check;
+mod compact;
 mod error;
 mod free;
 mod meta;
@@ -181,7 +182,7 @@ impl Bolt {
                 };
                 transaction.put(bucket, change.key.clone(), value.clone())?;
                 if change.bucket == sequential && !is_sequential {
-                    transaction.is_sequential(bucket)?;
+                    transaction.fill_further(bucket)?;
                     is_sequential = true;
                 }
             }

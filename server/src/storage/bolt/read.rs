@@ -14,7 +14,7 @@ use super::tree::DEPTH_MAX;
 use super::write::text;
 
 /// A read transaction. It stays valid when the database is dropped, and when its file is renamed
-/// or removed.
+/// or removed; the file stays locked as long as it lives.
 #[derive(Debug)]
 pub struct ReadTx {
     shared: Rc<RefCell<Shared>>,
@@ -235,7 +235,9 @@ impl<'t> Rows<'t> {
         Ok(None)
     }
 
-    fn elements(mut self) -> impl Iterator<Item = Result<(Bytes, Bytes, bool), BoltError>> {
+    pub(super) fn elements(
+        mut self,
+    ) -> impl Iterator<Item = Result<(Bytes, Bytes, bool), BoltError>> {
         std::iter::from_fn(move || self.element().inspect_err(|_| self.stack.clear()).transpose())
     }
 }

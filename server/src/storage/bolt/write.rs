@@ -98,7 +98,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// Fills pages of a bucket further from now on, as its keys come in ascending order.
-    pub(super) fn is_sequential(&mut self, bucket: &[u8]) -> Result<(), BoltError> {
+    pub(super) fn fill_further(&mut self, bucket: &[u8]) -> Result<(), BoltError> {
         let place = self.bucket(bucket)?;
         self.open[place].fill_percent = FILL_PERCENT_SEQUENTIAL;
         Ok(())

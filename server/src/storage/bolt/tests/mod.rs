@@ -1,8 +1,11 @@
 //! The database against a map, against power cuts at every operation of the disk, and against files
 //! that are damaged.
 
+mod compact;
 mod crash;
+mod damage;
 mod model;
+mod mutation;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;

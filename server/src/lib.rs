@@ -5,6 +5,7 @@
 //! else here is what the member is made of.
 
 pub mod api;
+pub mod backup;
 pub mod config;
 pub mod lease;
 pub mod member;

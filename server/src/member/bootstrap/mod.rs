@@ -17,6 +17,7 @@ mod initial;
 mod join;
 mod log;
 mod resolve;
+mod restored;
 mod survey;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ pub use log::{
     Forced, Refusal, bootstrap_entries, bootstrap_state, encode_metadata, force_new_cluster,
     refuse_snapshot, restart,
 };
+pub use restored::{RestoredCluster, restored_cluster};
 
 use self::initial::{InitialCluster, InitialError, mismatch};
 use self::join::{Existing, Heard, Matching, Progress, is_compatible};

@@ -105,7 +105,8 @@ fn member(read: Read) -> (MemberInfo, bool) {
     (member, read.is_promote)
 }
 
-fn to_json(value: &impl Serialize) -> String {
+/// Any value as Go's encoder writes it.
+pub(crate) fn to_json(value: &impl Serialize) -> String {
     let mut bytes = Vec::new();
     let mut serializer = Serializer::with_formatter(&mut bytes, GoEscapes(CompactFormatter));
     value.serialize(&mut serializer).expect("texts, numbers and lists always have a JSON form");

@@ -1,0 +1,54 @@
+//! Snapshots as files: how a member sends its database, how a client keeps it, what can be said of
+//! it, and how a cluster begins from it (contract-cluster.md, section 7).
+//!
+//! A snapshot is the body of a database, as one read transaction saw it, and the SHA-256 of that.
+//! These are the operations of `etcdctl snapshot save`, `etcdutl snapshot status` and `etcdutl
+//! snapshot restore`, with their texts and exit codes; command lines and terminals are not here.
+
+mod copy;
+mod error;
+mod restore;
+mod save;
+mod show;
+mod status;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+pub use error::BackupError;
+pub use restore::{HashCheck, RestoreSettings, restore};
+pub use save::{Saved, save};
+pub use status::{Status, status};
+pub use stream::{BLOB_BYTES, SnapshotStream};
+
+/// The length of the SHA-256 that ends a snapshot.
+pub const HASH_BYTES: u64 = 32;
+
+/// Whether a file of this length ends in a SHA-256: databases are made of whole sectors.
+fn has_hash(file_bytes: u64) -> bool {
+    file_bytes % 512 == HASH_BYTES
+}
+
+/// A file or directory of a disk, and what the user calls it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Below the disk's root.
+    pub path: String,
+    /// As it was given, for texts.
+    pub named: String,
+}
+
+impl Place {
+    /// Under the name by which the user knows it.
+    pub fn new(path: impl Into<String>, named: impl Into<String>) -> Place {
+        Place { path: path.into(), named: named.into() }
+    }
+
+    fn below(&self, rest: &str) -> Place {
+        Place::new(format!("{}/{rest}", self.path), format!("{}/{rest}", self.named))
+    }
+
+    fn beside(&self, suffix: &str) -> Place {
+        Place::new(format!("{}{suffix}", self.path), format!("{}{suffix}", self.named))
+    }
+}

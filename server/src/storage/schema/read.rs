@@ -1,0 +1,56 @@
+//! A database's rows out of its file.
+
+use super::bucket::CREATED;
+use super::hash::{DatabaseHasher, HashScope};
+use super::image::DatabaseImage;
+use crate::storage::bolt::{Bolt, BoltError, ReadTx};
+
+impl DatabaseImage {
+    /// Everything that a state of a database holds.
+    pub fn read(tx: &ReadTx) -> Result<DatabaseImage, BoltError> {
+        let mut image = DatabaseImage::new();
+        for name in tx.buckets()? {
+            image.create_bucket(name.clone());
+            for row in tx.rows(&name)? {
+                let (key, value) = row?;
+                image.insert(name.clone(), key, value);
+            }
+        }
+        Ok(image)
+    }
+
+    /// The rows of some buckets; those that are not there have none.
+    pub fn read_buckets(tx: &ReadTx, names: &[&str]) -> Result<DatabaseImage, BoltError> {
+        let mut image = DatabaseImage::new();
+        for name in tx.buckets()? {
+            if !names.iter().any(|wanted| name == wanted.as_bytes()) {
+                continue;
+            }
+            for row in tx.rows(&name)? {
+                let (key, value) = row?;
+                image.insert(name.clone(), key, value);
+            }
+        }
+        Ok(image)
+    }
+}
+
+/// The hash of all rows of a state that count.
+pub fn hash_rows(tx: &ReadTx, scope: HashScope) -> Result<u32, BoltError> {
+    let mut hasher = DatabaseHasher::new(scope);
+    for name in tx.buckets()? {
+        hasher.bucket(&name);
+        for row in tx.rows(&name)? {
+            let (key, value) = row?;
+            hasher.row(&key, &value);
+        }
+    }
+    Ok(hasher.finish())
+}
+
+/// Gives an empty database what a new member has before it has applied anything.
+pub fn initialize(database: &mut Bolt) -> Result<(), BoltError> {
+    database.create_buckets(&CREATED)?;
+    database.commit(&[super::auth_revision(1)])?;
+    Ok(())
+}

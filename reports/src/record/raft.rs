@@ -100,6 +100,15 @@ pub enum RaftEvent {
         /// Identities of learners, in ascending order.
         learners: Vec<u64>,
     },
+    /// It took its configuration from a database: at its start, or with a leader's snapshot.
+    Loaded {
+        /// The last entry whose effects are in it.
+        index: u64,
+        /// Identities of voters, in ascending order.
+        voters: Vec<u64>,
+        /// Identities of learners, in ascending order.
+        learners: Vec<u64>,
+    },
     /// It was given an index to serve linearizable reads at. Recorded when either number is
     /// another than before.
     ReadIndex {

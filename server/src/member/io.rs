@@ -511,6 +511,10 @@ pub enum Note {
         revision: i64,
         /// Digest of the replicated state.
         digest: u64,
+        /// The voters, in ascending order.
+        voters: Vec<MemberId>,
+        /// The learners, in ascending order.
+        learners: Vec<MemberId>,
     },
     /// A configuration change took effect.
     Configured {

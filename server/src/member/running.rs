@@ -494,8 +494,10 @@ impl Running {
             let applied = self.apply_slice(slice, spent_max, now, out);
             slice -= applied;
         }
-        self.take_snapshots(now, out);
-        self.write_due(now, out);
+        if self.stopped.is_none() {
+            self.take_snapshots(now, out);
+            self.write_due(now, out);
+        }
         self.after_settling(now, out);
     }
 

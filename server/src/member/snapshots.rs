@@ -82,7 +82,7 @@ impl Snapshots {
 impl Running {
     /// Takes a snapshot when enough was applied since the last, and cuts the log.
     pub(super) fn take_snapshots(&mut self, now: Now, out: &mut Outputs) {
-        if !self.persistence.keeps() || self.stopped.is_some() {
+        if !self.persistence.keeps() {
             return;
         }
         let is_replaying = self.applied < self.persistence.consistent_index();
@@ -325,7 +325,9 @@ impl Running {
         let SnapshotMark { index, term, .. } = recovered.mark;
         if index > 0 {
             let (revision, digest) = (self.store.revision(), self.digest());
-            out.push(Output::Note(Note::Loaded { index, term, revision, digest }));
+            let (voters, learners) = self.consensus.configuration();
+            let note = Note::Loaded { index, term, revision, digest, voters, learners };
+            out.push(Output::Note(note));
         }
         self.hub.on_snapshot_installed(&self.store, now.monotonic);
         self.is_compacting = recovered.unfinished.is_some();

@@ -82,7 +82,7 @@ fn counted(facts: &[RaftFact]) -> Vec<(usize, &'static str)> {
             RaftEvent::Acknowledged { .. } => 0,
             RaftEvent::Committed { .. } => 1,
             RaftEvent::Elected { .. } => 2,
-            RaftEvent::Configured { .. } => 3,
+            RaftEvent::Configured { .. } | RaftEvent::Loaded { .. } => 3,
             RaftEvent::ReadIndex { .. } => 4,
             RaftEvent::Run { .. } => 5,
             RaftEvent::Replaced { .. } | RaftEvent::ChangeAppended { .. } => continue,

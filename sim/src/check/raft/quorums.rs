@@ -70,6 +70,9 @@ impl Raft<'_> {
                 RaftEvent::Configured { index, voters, learners } => {
                     self.configured(&mut known, fact, (*index, voters, learners));
                 }
+                RaftEvent::Loaded { index, voters, learners } => {
+                    self.loaded(&mut known, fact, (*index, voters, learners));
+                }
                 RaftEvent::Acknowledged { to, term, index, .. } => {
                     let whose = (fact.cluster, *term, *to, fact.identity);
                     let furthest = known.acknowledged.entry(whose).or_insert(0);
@@ -140,7 +143,32 @@ impl Raft<'_> {
         }
         let place = (fact.cluster, index);
         let said = (voters, learners, fact.member);
-        let (others, other_learners, by) = *known.agreed.entry(place).or_insert(said);
+        let agreed = *known.agreed.entry(place).or_insert(said);
+        self.agree(fact, (index, voters, learners), agreed);
+    }
+
+    /// A database holds what the last change before brought. It may be several steps ahead of what
+    /// the member had.
+    fn loaded<'a>(
+        &mut self,
+        known: &mut Quorums<'a>,
+        fact: &RaftFact,
+        (index, voters, learners): (u64, &'a [u64], &'a [u64]),
+    ) {
+        let process = known.configured.entry((fact.member, fact.incarnation)).or_default();
+        *process = process.next(fact.at, voters, learners);
+        let before = (fact.cluster, 0)..=(fact.cluster, index);
+        if let Some((_, agreed)) = known.agreed.range(before).next_back() {
+            self.agree(fact, (index, voters, learners), *agreed);
+        }
+    }
+
+    fn agree(
+        &mut self,
+        fact: &RaftFact,
+        (index, voters, learners): (u64, &[u64], &[u64]),
+        (others, other_learners, by): Said<'_>,
+    ) {
         if (others, other_learners) != (voters, learners) {
             let text = format!(
                 "after index {index} {} has voters {} and learners {}, {} has {} and {}",

@@ -131,6 +131,13 @@ impl Ledger {
         self.record(seen, RaftEvent::Configured { index, voters, learners });
     }
 
+    /// A configuration was found in a database.
+    pub fn loaded(&mut self, seen: Seen, index: u64, voters: &[MemberId], learners: &[MemberId]) {
+        let [voters, learners] =
+            [voters, learners].map(|members| members.iter().map(|member| member.0).collect());
+        self.record(seen, RaftEvent::Loaded { index, voters, learners });
+    }
+
     /// A member asks for a read index.
     pub fn read_asked(&mut self, seen: Seen, context: u64) {
         let floor = self.commits.get(&seen.identity.1).copied().unwrap_or(0);

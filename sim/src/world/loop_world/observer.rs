@@ -59,20 +59,12 @@ impl Observer {
             Note::Proposed { request: RequestId(op), entry_id } => {
                 self.proposed.insert((seen.identity.1, *entry_id), OpId(*op as u32));
             }
-            Note::Applied { index, term, revision, digest }
-            | Note::Loaded { index, term, revision, digest } => {
-                self.internals.applied.push(Applied {
-                    at: Time(seen.at),
-                    cluster: seen.identity.1.0,
-                    member: seen.member,
-                    incarnation: seen.incarnation,
-                    index: *index,
-                    term: *term,
-                    revision: *revision,
-                    digest: *digest,
-                });
-                self.commit(seen, *index, machine);
-                self.ledger.applied(seen, *index);
+            Note::Applied { index, term, revision, digest } => {
+                self.applied(seen, (*index, *term), (*revision, *digest), machine);
+            }
+            Note::Loaded { index, term, revision, digest, voters, learners } => {
+                self.ledger.loaded(seen, *index, voters, learners);
+                self.applied(seen, (*index, *term), (*revision, *digest), machine);
             }
             Note::Configured { index, voters, learners } => {
                 self.ledger.configured(seen, *index, voters, learners);
@@ -83,6 +75,28 @@ impl Observer {
             }
             Note::Role { .. } => {}
         }
+    }
+
+    /// A member has the effects of everything up to an entry.
+    fn applied(
+        &mut self,
+        seen: Seen,
+        (index, term): (u64, u64),
+        (revision, digest): (i64, u64),
+        machine: &dyn Machine,
+    ) {
+        self.internals.applied.push(Applied {
+            at: Time(seen.at),
+            cluster: seen.identity.1.0,
+            member: seen.member,
+            incarnation: seen.incarnation,
+            index,
+            term,
+            revision,
+            digest,
+        });
+        self.commit(seen, index, machine);
+        self.ledger.applied(seen, index);
     }
 
     /// Records the entries up to `index` that no member applied before.

@@ -92,6 +92,19 @@ fn a_sound_run_passes() {
 }
 
 #[test]
+fn a_database_has_the_configuration_of_the_last_change_before() {
+    let loaded = |index, voters: &[u64], learners: &[u64]| RaftEvent::Loaded {
+        index,
+        voters: voters.to_vec(),
+        learners: learners.to_vec(),
+    };
+    let rules = |event: RaftEvent| broken(|run| with(run, 30, 2, event));
+    assert_eq!(rules(loaded(6, &IDENTITIES[..3], &[13])), Vec::<String>::new());
+    assert_eq!(rules(loaded(6, &IDENTITIES[..2], &[13])), ["configuration-agreement"]);
+    assert_eq!(rules(loaded(6, &IDENTITIES[..3], &[])), ["configuration-agreement"]);
+}
+
+#[test]
 fn a_vote_is_durable_before_it_leaves() {
     assert_eq!(broken(|run| run.votes[1].durable = Some((1, 0))), ["vote-durable"]);
     assert_eq!(broken(|run| run.votes[1].durable = Some((2, 0))), ["vote-durable"]);

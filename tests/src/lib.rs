@@ -3,6 +3,9 @@
 pub mod peers;
 
 #[cfg(test)]
+mod bolt;
+
+#[cfg(test)]
 mod process_world;
 
 #[cfg(test)]

@@ -33,10 +33,13 @@ pub fn run(root: &Path, scope: Scope) -> bool {
         ),
     ];
     let peers = stage::command("peers", &mut peers(root, scope));
-    let walcheck =
-        stage::command("walcheck", &mut Command::new(root.join("scripts/walcheck/build.sh")));
-    let has_peers = [&peers, &walcheck].iter().all(|stage| stage.ending == Ending::Passed);
-    stages.extend([peers, walcheck].map(without_peers));
+    let build = |name: &'static str| {
+        let script = root.join("scripts").join(name).join("build.sh");
+        stage::command(name, &mut Command::new(script))
+    };
+    let peers = [peers, build("walcheck"), build("boltcheck")];
+    let has_peers = peers.iter().all(|stage| stage.ending == Ending::Passed);
+    stages.extend(peers.map(without_peers));
     let mut test = cargo(root);
     test.args(["test", "--workspace"]);
     if has_peers {

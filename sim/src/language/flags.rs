@@ -1,5 +1,5 @@
 //! The names of etcd's flags, so that a misspelt one is an error in the script and not a member
-//! that ignores it or fails for the wrong reason. Source: contract-cluster.md, sections 1.2, 1.3.
+//! that ignores it or fails for the wrong reason; and their values, where that is as plain. Source: contract-cluster.md, sections 1.2, 1.3.
 
 /// Short names that scripts use for long flags.
 pub const SHORT: [(&str, &str); 2] =
@@ -18,6 +18,81 @@ pub fn short(flag: &str) -> &str {
 /// Whether etcd of any version has the flag.
 pub fn is_flag(name: &str) -> bool {
     NAMES.contains(&name) || name.starts_with("experimental-") || name == "compat-version"
+}
+
+/// What etcd takes as a flag's value, where a misspelt one would only be told when a member starts.
+/// Source: contract-cluster.md, sections 1.2, 1.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Values {
+    /// Anything, as far as scripts are checked.
+    Any,
+    /// One of these.
+    Words(&'static [&'static str]),
+    /// A whole number.
+    Number,
+}
+
+/// What a flag takes.
+pub fn values(name: &str) -> Values {
+    match name {
+        "initial-cluster-state" => Values::Words(&["new", "existing"]),
+        "auto-compaction-mode" => Values::Words(&["periodic", "revision"]),
+        "backend-bbolt-freelist-type" => Values::Words(&["array", "map"]),
+        "discovery-fallback" => Values::Words(&["exit", "proxy"]),
+        "log-format" => Values::Words(&["json", "console"]),
+        "log-level" => Values::Words(&["debug", "info", "warn", "error", "panic", "fatal"]),
+        "metrics" => Values::Words(&["basic", "extensive"]),
+        "auto-tls"
+        | "client-cert-auth"
+        | "enable-grpc-gateway"
+        | "enable-pprof"
+        | "force-new-cluster"
+        | "initial-election-tick-advance"
+        | "memory-mlock"
+        | "peer-auto-tls"
+        | "peer-client-cert-auth"
+        | "pre-vote"
+        | "strict-reconfig-check"
+        | "unsafe-no-fsync" => Values::Words(&["true", "false"]),
+        "auth-token-ttl"
+        | "backend-batch-limit"
+        | "bcrypt-cost"
+        | "compaction-batch-limit"
+        | "election-timeout"
+        | "heartbeat-interval"
+        | "max-concurrent-streams"
+        | "max-learners"
+        | "max-request-bytes"
+        | "max-snapshots"
+        | "max-txn-ops"
+        | "max-wals"
+        | "quota-backend-bytes"
+        | "snapshot-catchup-entries"
+        | "snapshot-count" => Values::Number,
+        _ => Values::Any,
+    }
+}
+
+impl Values {
+    /// Whether this is one of them.
+    pub fn hold(self, value: &str) -> bool {
+        match self {
+            Values::Any => true,
+            Values::Words(words) => words.contains(&value),
+            Values::Number => value.parse::<i64>().is_ok(),
+        }
+    }
+
+    /// In words for a reader.
+    pub fn describe(self) -> String {
+        match self {
+            Values::Any => "a value".to_owned(),
+            Values::Words(words) => {
+                words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or ")
+            }
+            Values::Number => "a whole number".to_owned(),
+        }
+    }
 }
 
 /// Flags of etcd 3.5 to 3.8 that scenarios may set.

@@ -76,7 +76,12 @@ impl Letters<'_> {
                     }
                 },
                 Some(letter) => text.push(letter),
-                None => return Err((opened, "this quote is never closed".to_owned())),
+                None => {
+                    return Err((
+                        opened,
+                        "expected a closing `\"`: this quote is never closed".to_owned(),
+                    ));
+                }
             }
         }
     }

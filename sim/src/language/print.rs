@@ -104,13 +104,18 @@ impl fmt::Display for Flag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = flags::short(&self.name);
         match self.choices.as_slice() {
-            [value] if value.contains('|') || value.is_empty() => {
+            [value] if value.contains('|') || !is_plain(&self.name, value) => {
                 write!(f, " {name}={}", quoted(value))
             }
             [value] => write!(f, " {name}={}", quoted_if_needed(value)),
             choices => write!(f, " {name}={}", choices.join("|")),
         }
     }
+}
+
+/// It can stand without quotes and still be read as this value.
+fn is_plain(flag: &str, value: &str) -> bool {
+    !value.is_empty() && flags::values(flag).hold(value)
 }
 
 impl fmt::Display for Target {

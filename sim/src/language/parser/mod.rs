@@ -13,7 +13,7 @@ pub(super) use actions::DISK_FAULTS;
 pub use actions::{CLASSES, OCCASION_WORDS, OCCASIONS};
 
 use super::ast::{Action, Flag, Line, Named, Script, Statement, Target, Targets};
-use super::error::{Problem, SyntaxError};
+use super::error::{Problem, SyntaxError, nearest};
 use super::flags;
 use super::lexer::{self, TokenKind};
 use super::value::{Entry, Kind, Parameter};
@@ -158,6 +158,12 @@ pub fn parse(file: &str, text: &str, vocabulary: Vocabulary) -> Result<Script, V
     if let (Some(line), true) = (pending_at, errors.is_empty()) {
         let what = "`at` says when during the next `run`, and no `run` follows";
         let problem = Problem::Invalid(what.to_owned());
+        errors.push(SyntaxError { file: file.to_owned(), line, column: 1, problem });
+    }
+    if errors.is_empty() && script.statements().next().is_none() {
+        let what = "expected a statement: the script is empty";
+        let problem = Problem::Invalid(what.to_owned());
+        let line = script.lines.len().max(1) as u32;
         errors.push(SyntaxError { file: file.to_owned(), line, column: 1, problem });
     }
     if errors.is_empty() { Ok(script) } else { Err(errors) }
@@ -420,6 +426,11 @@ impl Scope {
                 true => vec![value.clone()],
                 false => value.split('|').map(str::to_owned).collect(),
             };
+            // A quoted value is taken as it is.
+            let wrong = choices.iter().find(|choice| !flags::values(&long).hold(choice));
+            if let (Some(wrong), false) = (wrong, *quoted) {
+                return Err((cursor.column(), wrong_value(name, &long, wrong)));
+            }
             given.push(Flag { name: long, choices });
             cursor.advance();
         }
@@ -442,6 +453,17 @@ impl Scope {
             }
         }
         Ok(())
+    }
+}
+
+/// What is wrong with a flag's value, and what was probably meant.
+fn wrong_value(name: &str, long: &str, found: &str) -> Problem {
+    let values = flags::values(long);
+    let words = if let flags::Values::Words(words) = values { words } else { &[] };
+    Problem::Unexpected {
+        expected: vec![format!("{} for `{name}=`", values.describe())],
+        found: found.to_owned(),
+        suggestion: nearest(found, words.iter().copied()),
     }
 }
 

@@ -126,6 +126,10 @@ fn actions_read_and_print_the_same() {
         "half-open n1 -> n2 n3",
         "disk n1 syncs-lie",
         "disk n1 n2 roll-back",
+        "disk n1 lose-first-segment",
+        "disk n1 read-only",
+        "link n1 -> n2 tail=50%",
+        "start n1 state=\"exsting\" election-timeout=\"1s\"",
         "processor n1 step=2ms",
     ] {
         same(action);
@@ -258,6 +262,19 @@ fn errors_name_the_place_what_was_expected_and_what_was_meant() {
          mean `state`?",
     );
     refused(
+        "start n1 state=exsting",
+        "test:2:10: expected `new` or `existing` for `state=`, found `exsting`; did you mean \
+         `existing`?",
+    );
+    refused(
+        "start n1 pre-vote=true|flase",
+        "test:2:10: expected `true` or `false` for `pre-vote=`, found `flase`; did you mean `false`?",
+    );
+    refused(
+        "start n1 election-timeout=1s",
+        "test:2:10: expected a whole number for `election-timeout=`, found `1s`",
+    );
+    refused(
         "workload mixed client=8",
         "test:2:16: expected `clients=` or `rate=`, found `client=8`; did you mean `clients`?",
     );
@@ -270,7 +287,7 @@ fn errors_name_the_place_what_was_expected_and_what_was_meant() {
         "put k v via=n9",
         "test:2:9: `via=` takes a member (n1, n2, n3), leader, follower or any, found `n9`",
     );
-    refused("put k \"v", "test:2:7: this quote is never closed");
+    refused("put k \"v", "test:2:7: expected a closing `\"`: this quote is never closed");
     refused("member n1", "test:2:8: `n1` is declared already");
     refused("member heal", "test:2:8: `heal` is a word of the language, not a name");
     refused("cluster n4", "test:2:9: there is one cluster already; later hosts are `member`s");
@@ -286,9 +303,10 @@ fn errors_name_the_place_what_was_expected_and_what_was_meant() {
     refused(
         "disk n1 hung",
         "test:2:9: expected a member (n1, n2, n3) or all, leader, follower, followers, minority, \
-         majority, any, rest, `sync-latency=`, `hang`, `sync-error`, `write-error`, `full`, `tear-tail`, \
-         `corrupt-middle`, `read-error`, `rot`, `lost-write`, `misdirected-write`, `syncs-lie`, \
-         `names-lie`, `remember`, `roll-back` or `recover`, found `hung`; did you mean `hang`?",
+         majority, any, rest, `sync-latency=`, `hang`, `sync-error`, `write-error`, `full`, `read-only`, \
+         `tear-tail`, `corrupt-middle`, `read-error`, `rot`, `lost-write`, `misdirected-write`, \
+         `syncs-lie`, `names-lie`, `remember`, `roll-back`, `lose-first-segment`, `lose-last-segment`, \
+         `lose-log` or `recover`, found `hung`; did you mean `hang`?",
     );
     refused(
         "clock n1 jump=5",
@@ -314,6 +332,15 @@ fn faults_that_make_no_sense_are_refused() {
         "at 1s put k v; expect ok\nrun 2s",
         "test:2:7: an operation at a time is not waited for: it takes no `; expect`",
     );
+}
+
+#[test]
+fn a_script_without_a_statement_is_refused() {
+    for (text, line) in [("", 1), ("# Only a story.\n\n", 2)] {
+        let errors = parse("test", text, VOCABULARY).expect_err("it says nothing");
+        let expected = format!("test:{line}:1: expected a statement: the script is empty");
+        assert_eq!(errors[0].to_string(), expected);
+    }
 }
 
 #[test]

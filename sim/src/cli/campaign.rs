@@ -90,7 +90,7 @@ pub fn run_one(job: &Job<'_>, choice: &Choice, keep: Keep) -> (RunRecord, Vec<St
             world.keep_trace();
         }
         let record = run::run(&setup, world.as_mut());
-        Ok((record, world.trace().to_vec()))
+        Ok((record, world.trace()))
     }));
     let (mut record, trace) = match ran {
         Ok(Ok(ran)) => ran,

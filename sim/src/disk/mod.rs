@@ -41,6 +41,8 @@ pub enum Fault {
     SyncTime(OperationTime),
     /// Writes and new files fail for lack of space until recovery.
     Full,
+    /// Everything that writes, syncs or opens a file fails until recovery or a power loss.
+    ReadOnly,
     /// The next sync fails, and what it should have made durable may be lost though later syncs
     /// succeed.
     SyncError,
@@ -57,6 +59,20 @@ pub enum Fault {
     /// The same for syncs of directories.
     NamesLie,
 }
+
+/// Which files a copy of a member's disk lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// The oldest segment of the log.
+    FirstSegment,
+    /// The newest segment of the log.
+    LastSegment,
+    /// All segments of the log.
+    Log,
+}
+
+/// Lines for a reader, one for each event, that several write into.
+pub type Lines = Rc<RefCell<Vec<String>>>;
 
 /// A place where damage was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +132,11 @@ impl VirtualDisk {
         self.state.borrow().trace()
     }
 
+    /// Writes down every operation from here on, as a line of the disk at this place.
+    pub fn tell(&self, place: usize, lines: Lines) {
+        self.state.borrow_mut().tell(place, lines);
+    }
+
     /// Changes the durations from here on.
     pub fn set_times(&self, times: DiskTimes) {
         self.state.borrow_mut().queue.times = times;
@@ -139,6 +160,7 @@ impl VirtualDisk {
         match fault {
             Fault::SyncTime(time) => state.queue.sync_fault = Some(time),
             Fault::Full => state.faults.full = true,
+            Fault::ReadOnly => state.faults.read_only = true,
             Fault::SyncError => state.faults.next_sync = true,
             Fault::WriteError => state.faults.next_write = true,
             Fault::ReadError => state.faults.next_read = true,
@@ -230,6 +252,22 @@ impl VirtualDisk {
         state.file_mut(node).overwrite(offset, &[byte[0] ^ 1 << bit]);
         let path = if dir.is_empty() { name } else { format!("{dir}/{name}") };
         Some(Damage { path, offset })
+    }
+
+    /// What is here is a copy, durable as it stands, in which segments of the log in `dir` are
+    /// missing. Handles are dead. Returns the names of what is missing.
+    pub fn lose_segments(&self, dir: &Path, missing: Missing) -> Vec<String> {
+        let mut state = self.state.borrow_mut();
+        let Ok(node) = state.names.find(dir) else { return Vec::new() };
+        let segments = state.names.entries(node).filter(|(name, _)| name.ends_with(".wal"));
+        let mut lost: Vec<String> = segments.map(|(name, _)| name.to_owned()).collect();
+        match missing {
+            Missing::FirstSegment => lost.truncate(1),
+            Missing::LastSegment => lost = lost.pop().into_iter().collect(),
+            Missing::Log => {}
+        }
+        state.copy_without(node, &lost);
+        lost
     }
 
     /// Flips bits of one byte. False if there is no such byte.

@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
+use super::Lines;
 use super::inode::{Delivery, Inode, SECTOR};
 use super::names::{Names, Node, ROOT};
 use super::pages::LENGTH_MAX;
@@ -20,6 +21,7 @@ pub(super) struct Faults {
     pub(super) next_write: bool,
     pub(super) next_read: bool,
     pub(super) full: bool,
+    pub(super) read_only: bool,
     pub(super) lost_write: bool,
     pub(super) misdirected_write: bool,
     pub(super) syncs_lie: bool,
@@ -42,7 +44,26 @@ pub(super) struct State {
     handles: u64,
     operations: u64,
     trace: u64,
+    /// Where operations are written down for a reader, and as whose.
+    told: Option<(usize, Lines)>,
 }
+
+/// What operations are called in lines for a reader, by their codes in the trace.
+const NAMES: [&str; 13] = [
+    "",
+    "open",
+    "create",
+    "make directory",
+    "rename",
+    "remove",
+    "remove directory",
+    "list",
+    "sync directory",
+    "read",
+    "write",
+    "set length",
+    "sync",
+];
 
 /// Mixes the content of an operation into eight bytes.
 fn digest(bytes: &[u8]) -> u64 {
@@ -57,6 +78,18 @@ fn digest(bytes: &[u8]) -> u64 {
 
 fn mix(hash: u64, word: u64) -> u64 {
     (hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95)
+}
+
+/// An operation for a reader: a name with its path, or bytes by their place, number and digest.
+fn line(place: usize, what: &[u64], content: &[u8], (begun, end): (u64, u64)) -> String {
+    let seconds = |at: u64| format!("{:4}.{:09}", at / 1_000_000_000, at % 1_000_000_000);
+    let (code, rest) = what.split_first().expect("an operation has a code");
+    let content = match *code {
+        1..=8 => format!("{:?}", String::from_utf8_lossy(content)),
+        _ => format!("file and place {rest:?}, {} bytes {:016x}", content.len(), digest(content)),
+    };
+    let (name, begun, end) = (NAMES[*code as usize], seconds(begun), seconds(end));
+    format!("{begun} {place} disk {name} {content} until {}", end.trim_start())
 }
 
 fn injected() -> io::Error {
@@ -79,11 +112,16 @@ impl State {
             handles: 0,
             operations: 0,
             trace: 0,
+            told: None,
         }
     }
 
     pub(super) fn reseed(&mut self, seed: u64) {
         self.fault_rng = ChaCha8Rng::seed_from_u64(seed);
+    }
+
+    pub(super) fn tell(&mut self, place: usize, lines: Lines) {
+        self.told = Some((place, lines));
     }
 
     pub(super) fn operations(&self) -> u64 {
@@ -110,6 +148,9 @@ impl State {
         }
         let trace = what.iter().fold(self.trace, |trace, &word| mix(trace, word));
         self.trace = mix(mix(trace, end), digest(content));
+        if let Some((place, lines)) = &self.told {
+            lines.borrow_mut().push(line(*place, what, content, (begun, end)));
+        }
         end
     }
 
@@ -117,7 +158,13 @@ impl State {
         self.operation(Kind::Metadata, &[code], path.as_bytes())
     }
 
+    fn require_writable(&self) -> io::Result<()> {
+        if self.faults.read_only { Err(ErrorKind::ReadOnlyFilesystem.into()) } else { Ok(()) }
+    }
+
+    /// Room for more, on a disk that can be written.
     fn require_space(&self) -> io::Result<()> {
+        self.require_writable()?;
         if self.faults.full { Err(ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
@@ -139,6 +186,7 @@ impl State {
     pub(super) fn open(&mut self, path: &str) -> io::Result<(Node, u64)> {
         let node = self.find_file(path)?;
         self.name_operation(1, path);
+        self.require_writable()?;
         Ok((node, self.add_handle(node)))
     }
 
@@ -201,6 +249,7 @@ impl State {
                 (true, false) => return Err(ErrorKind::NotADirectory.into()),
             }
         }
+        self.require_writable()?;
         let end = self.name_operation(4, from);
         self.trace = mix(self.trace, digest(to.as_bytes()));
         self.names.rename(from_parent, to_parent, end);
@@ -209,6 +258,7 @@ impl State {
 
     pub(super) fn remove(&mut self, path: &str) -> io::Result<()> {
         self.find_file(path)?;
+        self.require_writable()?;
         let (dir, name) = self.names.find_parent(path)?;
         let end = self.name_operation(5, path);
         self.names.set(dir, name, None, end);
@@ -231,6 +281,7 @@ impl State {
                 Err(_) => self.remove_dir_all(&path)?,
             }
         }
+        self.require_writable()?;
         if node != ROOT {
             let (dir, name) = self.names.find_parent(path)?;
             let end = self.name_operation(6, path);
@@ -251,6 +302,7 @@ impl State {
     pub(super) fn sync_dir(&mut self, path: &str) -> io::Result<()> {
         let node = self.names.find(path)?;
         let end = self.operation(Kind::Sync, &[8], path.as_bytes());
+        self.require_writable()?;
         if std::mem::take(&mut self.faults.next_sync) {
             return Err(injected());
         }
@@ -303,8 +355,9 @@ impl State {
             return Err(ErrorKind::FileTooLarge.into());
         }
         let end = self.operation(Kind::Metadata, &[11, node as u64, len], &[]);
-        if len > self.file(node).len() {
-            self.require_space()?;
+        match len > self.file(node).len() {
+            true => self.require_space()?,
+            false => self.require_writable()?,
         }
         let now = self.queue.now();
         self.file_mut(node).set_len(len, now, end);
@@ -313,6 +366,7 @@ impl State {
 
     pub(super) fn sync(&mut self, node: Node) -> io::Result<()> {
         let end = self.operation(Kind::Sync, &[12, node as u64], &[]);
+        self.require_writable()?;
         let now = self.queue.now();
         if std::mem::take(&mut self.faults.next_sync) {
             let inode = self.files[node].as_mut().expect("an open file is in the table");
@@ -383,6 +437,7 @@ impl State {
     pub(super) fn lose_power(&mut self, at: u64) {
         let done = self.effective(at);
         self.kill(at);
+        self.faults.read_only = false;
         let mut ends: Vec<u64> = self.names.volatile_ends().collect();
         ends.extend(self.files.iter().flatten().flat_map(Inode::volatile_ends));
         let survival = Survival::draw(&ends, &mut self.fault_rng);
@@ -395,6 +450,7 @@ impl State {
     pub(super) fn recover(&mut self, now: u64) -> u64 {
         self.queue.sync_fault = None;
         self.faults.full = false;
+        self.faults.read_only = false;
         self.faults.next_read = false;
         self.faults.next_write = false;
         self.faults.next_sync = false;
@@ -431,6 +487,19 @@ impl State {
         }
         self.epoch += 1;
         self.trace = mix(self.trace, other.trace);
+    }
+
+    /// Everything is durable as it stands, but for some names of a directory, which are gone. No
+    /// process has this disk open.
+    pub(super) fn copy_without(&mut self, dir: Node, missing: &[String]) {
+        let (begun, end) = (self.queue.now(), self.queue.free_at());
+        for name in missing {
+            self.names.set(dir, name, None, end);
+            self.trace = mix(self.trace, digest(name.as_bytes()));
+        }
+        self.names.sync_all(end);
+        self.files.iter_mut().flatten().for_each(|file| file.sync(begun, end));
+        self.epoch += 1;
     }
 
     pub(super) fn fault_rng(&mut self) -> &mut ChaCha8Rng {

@@ -200,6 +200,54 @@ fn errors_are_injected_once_and_a_full_disk_until_recovery() {
 }
 
 #[test]
+fn a_disk_that_is_mounted_read_only_is_read_until_its_host_loses_power() {
+    let read_only = |result: std::io::Result<()>| result.unwrap_err().kind();
+    let (disk, mut file) = with_file();
+    file.write_at(0, b"b").unwrap();
+    file.sync_data().unwrap();
+    disk.inject(Fault::ReadOnly);
+    assert_eq!(read_only(file.write_at(0, b"c")), ErrorKind::ReadOnlyFilesystem);
+    assert_eq!(read_only(file.sync_data()), ErrorKind::ReadOnlyFilesystem);
+    assert_eq!(read_only(file.set_len(0)), ErrorKind::ReadOnlyFilesystem);
+    assert_eq!(read_only(disk.create("g").map(drop)), ErrorKind::ReadOnlyFilesystem);
+    assert_eq!(read_only(disk.open("f").map(drop)), ErrorKind::ReadOnlyFilesystem);
+    assert_eq!(read_only(disk.remove("f")), ErrorKind::ReadOnlyFilesystem);
+    let mut byte = [0];
+    file.read_at(0, &mut byte).unwrap();
+    assert_eq!((byte, disk.list("").unwrap()), ([b'b'], vec!["f".to_owned()]));
+    let at = disk.completion();
+    disk.kill(at);
+    assert!(disk.mount().open("f").is_err(), "another process finds it no better");
+    disk.power_loss(at);
+    disk.mount().open("f").unwrap().write_at(0, b"d").unwrap();
+}
+
+#[test]
+fn a_copy_lacks_segments_and_is_durable_as_it_stands() {
+    let left = |missing| {
+        let disk = disk();
+        disk.begin(0);
+        disk.create_dir_all("wal").unwrap();
+        for name in ["0-0.wal", "1-5.wal", "2-9.wal", "2.tmp"] {
+            disk.create(&format!("wal/{name}")).unwrap().write_at(0, b"b").unwrap();
+        }
+        let at = disk.completion();
+        disk.kill(at);
+        disk.lose_segments("wal", missing);
+        disk.power_loss(at);
+        let disk = disk.mount();
+        let names = disk.list("wal").unwrap();
+        for name in &names {
+            assert_eq!(disk.read_file(&format!("wal/{name}")).unwrap(), b"b");
+        }
+        names.join(" ")
+    };
+    assert_eq!(left(Missing::FirstSegment), "1-5.wal 2-9.wal 2.tmp");
+    assert_eq!(left(Missing::LastSegment), "0-0.wal 1-5.wal 2.tmp");
+    assert_eq!(left(Missing::Log), "2.tmp");
+}
+
+#[test]
 fn after_a_failed_sync_a_later_one_does_not_save_what_it_missed() {
     let (disk, mut file) = with_file();
     file.write_at(0, &[b'b'; 1024]).unwrap();

@@ -10,6 +10,8 @@ use std::time::Duration;
 use detsim_reports::record::{Call, ClientId, Internals, MemberName, OpId, Outcome, Time};
 use thiserror::Error;
 
+use crate::disk::Missing;
+
 /// A world cannot do what a scenario asks.
 #[derive(Debug, Error)]
 pub enum WorldError {
@@ -76,6 +78,9 @@ pub struct LinkQuality {
     pub duplicate_per_10k: u32,
     /// Chance that a message is overtaken. A harsher mode than TCP.
     pub reorder_per_10k: u32,
+    /// Chance that the latency of a message doubles, and then again, ten times at most: a heavy
+    /// tail.
+    pub tail_per_10k: u32,
     /// Bytes per second; 0 for no limit.
     pub bandwidth: u64,
 }
@@ -139,6 +144,12 @@ pub enum DiskFault {
     WriteError,
     /// Writes fail for lack of space until `Recover`.
     Full,
+    /// The file system is mounted read-only: nothing can be written or synced, nor opened for it,
+    /// until a power loss or `Recover`.
+    ReadOnly,
+    /// What is there is a copy of the disk in which files are missing. Only while no process has it
+    /// open.
+    Lose(Missing),
     /// Bytes of the newest log segment's unsynced or last record are torn off at 512-byte borders.
     TearLogTail,
     /// A byte in the middle of the log is flipped.
@@ -326,6 +337,7 @@ pub trait World {
             loss_per_10k: 0,
             duplicate_per_10k: 0,
             reorder_per_10k: 0,
+            tail_per_10k: 0,
             bandwidth: 0,
         }
     }
@@ -369,8 +381,8 @@ pub trait World {
     /// Keeps, from now on, what goes into the trace hash as lines for a reader.
     fn keep_trace(&mut self) {}
     /// The lines kept, one for each event.
-    fn trace(&self) -> &[String] {
-        &[]
+    fn trace(&self) -> Vec<String> {
+        Vec::new()
     }
     /// Hands over what was seen from inside so far, and the members' states as they are now; empty
     /// where nothing can be seen.

@@ -4,6 +4,7 @@ use super::super::ast::{Action, Direction, Sides, StartAction, Target, Targets};
 use super::super::value::{Kind, Parameter, Value};
 use super::Scope;
 use super::cursor::{Cursor, Parsed};
+use crate::disk::Missing;
 use crate::world::{ClockFault, DiskFault, MessageClass, Occasion, Side, Trap};
 
 /// The words that begin an action.
@@ -44,20 +45,22 @@ pub const CLASSES: [(&str, MessageClass); 6] = [
 ];
 
 /// What `link` may be told.
-pub const QUALITY: [Parameter; 5] = [
+pub const QUALITY: [Parameter; 6] = [
     parameter("latency", Kind::Span, "how long a message travels"),
     parameter("loss", Kind::Percent, "how many messages need a retransmission"),
     parameter("duplicate", Kind::Percent, "how many messages arrive twice"),
     parameter("reorder", Kind::Percent, "how many messages are overtaken"),
+    parameter("tail", Kind::Percent, "how many take twice as long, of these again, and so on"),
     parameter("bandwidth", Kind::Size, "bytes per second"),
 ];
 
 /// Disk faults that are one word.
-pub const DISK_FAULTS: [(&str, DiskFault); 15] = [
+pub const DISK_FAULTS: [(&str, DiskFault); 19] = [
     ("hang", DiskFault::Hang),
     ("sync-error", DiskFault::SyncError),
     ("write-error", DiskFault::WriteError),
     ("full", DiskFault::Full),
+    ("read-only", DiskFault::ReadOnly),
     ("tear-tail", DiskFault::TearLogTail),
     ("corrupt-middle", DiskFault::CorruptLogMiddle),
     ("read-error", DiskFault::ReadError),
@@ -68,6 +71,9 @@ pub const DISK_FAULTS: [(&str, DiskFault); 15] = [
     ("names-lie", DiskFault::NamesLie),
     ("remember", DiskFault::Remember),
     ("roll-back", DiskFault::RollBack),
+    ("lose-first-segment", DiskFault::Lose(Missing::FirstSegment)),
+    ("lose-last-segment", DiskFault::Lose(Missing::LastSegment)),
+    ("lose-log", DiskFault::Lose(Missing::Log)),
     ("recover", DiskFault::Recover),
 ];
 

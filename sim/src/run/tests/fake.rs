@@ -282,7 +282,7 @@ impl World for FakeWorld {
         }))
     }
 
-    fn trace(&self) -> &[String] {
-        &self.trace
+    fn trace(&self) -> Vec<String> {
+        self.trace.clone()
     }
 }

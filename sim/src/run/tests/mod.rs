@@ -56,7 +56,8 @@ fn plan_replays_the_run_event_for_event() {
         let mut again = FakeWorld::new(seed);
         let setup = Setup { scenario: "plan", script: &plan, seed };
         let second = run(&setup, &mut again);
-        let differs = world.trace().iter().zip(again.trace()).find(|(one, other)| one != other);
+        let differs =
+            world.trace().into_iter().zip(again.trace()).find(|(one, other)| one != other);
         assert_eq!(differs, None);
         assert_eq!(second.trace_hash, first.trace_hash);
         assert_eq!(second.history, first.history);
@@ -123,8 +124,8 @@ fn members_start_with_flags_that_follow_from_their_place() {
     let mut world = FakeWorld::new(1);
     let record = run_in(text, 1, &mut world);
     assert_eq!(record.verdict, Verdict::Passed, "{:?}", record.findings);
-    let starts: Vec<&String> =
-        world.trace().iter().filter(|line| line.contains("start ")).collect();
+    let starts: Vec<String> =
+        world.trace().into_iter().filter(|line| line.contains("start ")).collect();
     let has = |place: usize, name: &str, value: &str| {
         let flag = format!("(\"{name}\", \"{value}\")");
         assert!(starts[place].contains(&flag), "{flag} is not in {}", starts[place]);

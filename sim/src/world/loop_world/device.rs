@@ -26,7 +26,7 @@ use detsim_reports::record::MemberName;
 use rand_chacha::rand_core::RngCore;
 
 use super::packet::Reception;
-use crate::disk::{DiskTimes, Fault, OperationKind, OperationTime, VirtualDisk};
+use crate::disk::{DiskTimes, Fault, Lines, OperationKind, OperationTime, VirtualDisk};
 use crate::seed::Streams;
 use crate::world::{DiskFault, Occasion, Side, Trap};
 
@@ -125,6 +125,8 @@ pub struct Device {
     side: Option<Side>,
     /// The content as it was when it was kept aside.
     remembered: Option<VirtualDisk>,
+    /// Where disk operations are written down, and as whose.
+    told: Option<(usize, Lines)>,
     /// The hash of what was on disks that were wiped.
     past: u64,
     stream: rand_chacha::ChaCha8Rng,
@@ -159,6 +161,7 @@ impl Device {
             done_at: None,
             side: None,
             remembered: None,
+            told: None,
             past: 0,
             stream,
         }
@@ -168,6 +171,15 @@ impl Device {
     pub fn wipe(&mut self) {
         self.past = self.past.rotate_left(1) ^ self.disk.trace_hash();
         self.disk = VirtualDisk::new(self.times, next_stream(&mut self.stream));
+        if let Some((place, lines)) = &self.told {
+            self.disk.tell(*place, lines.clone());
+        }
+    }
+
+    /// Writes down every disk operation from here on, as a line of the disk at this place.
+    pub fn tell(&mut self, place: usize, lines: Lines) {
+        self.disk.tell(place, lines.clone());
+        self.told = Some((place, lines));
     }
 
     /// Whether nothing on it comes to an end.
@@ -409,6 +421,10 @@ impl Device {
             DiskFault::SyncError => self.disk.inject(Fault::SyncError),
             DiskFault::WriteError => self.disk.inject(Fault::WriteError),
             DiskFault::Full => self.disk.inject(Fault::Full),
+            DiskFault::ReadOnly => self.disk.inject(Fault::ReadOnly),
+            DiskFault::Lose(missing) => {
+                self.disk.lose_segments(&self.dir, *missing);
+            }
             DiskFault::TearLogTail => {
                 self.disk.tear_log_tail(&self.dir);
             }

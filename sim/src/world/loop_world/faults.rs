@@ -60,9 +60,10 @@ impl LoopWorld {
     pub(super) fn disk_fault(&mut self, place: usize, fault: &DiskFault) -> Result<(), WorldError> {
         self.check_place(place)?;
         self.trace.fact(self.now, ("disk", place, format!("{fault:?}")));
-        if *fault == DiskFault::RollBack && self.hosts[place].process.is_some() {
+        let changes_files = matches!(fault, DiskFault::RollBack | DiskFault::Lose(_));
+        if changes_files && self.hosts[place].process.is_some() {
             let name = &self.hosts[place].name.0;
-            let what = format!("{name} has its disk open: it cannot be rolled back");
+            let what = format!("{name} has its disk open: its files cannot be exchanged");
             return Err(WorldError::Harness(what));
         }
         self.hosts[place].device.fault(self.now, fault);
@@ -156,6 +157,7 @@ pub fn near() -> LinkQuality {
         loss_per_10k: 0,
         duplicate_per_10k: 0,
         reorder_per_10k: 0,
+        tail_per_10k: 0,
         bandwidth: 0,
     }
 }

@@ -260,7 +260,10 @@ impl World for LoopWorld {
         }
         let Options { disk, wal, .. } = self.options;
         let engine = self.engine.clone();
-        let device = Device::new(&self.options.streams(), name, disk, wal, engine);
+        let mut device = Device::new(&self.options.streams(), name, disk, wal, engine);
+        if let Some(lines) = self.trace.lines() {
+            device.tell(self.names.len(), lines.clone());
+        }
         self.hosts.push(Host::new(name.clone(), device));
         self.names.push(name.clone());
         self.network.add_member();
@@ -367,10 +370,15 @@ impl World for LoopWorld {
 
     fn keep_trace(&mut self) {
         self.trace.keep_lines();
+        for (place, host) in self.hosts.iter_mut().enumerate() {
+            if let Some(lines) = self.trace.lines() {
+                host.device.tell(place, lines.clone());
+            }
+        }
     }
 
-    fn trace(&self) -> &[String] {
-        self.trace.lines()
+    fn trace(&self) -> Vec<String> {
+        self.trace.lines().map(|lines| lines.borrow().clone()).unwrap_or_default()
     }
 
     fn internals(&mut self) -> Internals {

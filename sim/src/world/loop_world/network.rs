@@ -22,6 +22,9 @@ const RETRANSMISSION_NS: u64 = 200_000_000;
 /// So many losses of one message in a row reset its connection.
 const LOSSES_MAX: u32 = 6;
 
+/// How often a latency doubles at most.
+const DOUBLINGS_MAX: u32 = 10;
+
 /// The messages that one link holds while it is cut, and the senders behind it.
 const HELD_MAX: usize = 4096;
 
@@ -95,7 +98,13 @@ impl Link {
     }
 
     fn latency(&mut self) -> u64 {
-        self.draws.within(self.latency_ns.0..=self.latency_ns.1)
+        let mut latency = self.draws.within(self.latency_ns.0..=self.latency_ns.1);
+        let (tail, mut doublings) = (self.quality.tail_per_10k, 0);
+        while tail > 0 && doublings < DOUBLINGS_MAX && self.draws.chance_per_10k(tail) {
+            latency *= 2;
+            doublings += 1;
+        }
+        latency
     }
 
     fn passage(&mut self, now: u64, bytes: u64, may_repeat: bool) -> Passage {

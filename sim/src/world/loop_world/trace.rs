@@ -9,6 +9,8 @@ use std::hash::{Hash, Hasher};
 use detcd::member::io::{Input, Output};
 use detcd::storage::database::SnapshotTask;
 
+use crate::disk::Lines;
+
 /// An odd constant with well spread bits.
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -69,7 +71,7 @@ impl Hasher for TraceHasher {
 #[derive(Debug, Default)]
 pub struct Trace {
     hash: TraceHasher,
-    lines: Option<Vec<String>>,
+    lines: Option<Lines>,
 }
 
 impl Trace {
@@ -83,9 +85,9 @@ impl Trace {
         self.lines.get_or_insert_default();
     }
 
-    /// The lines kept.
-    pub fn lines(&self) -> &[String] {
-        self.lines.as_deref().unwrap_or_default()
+    /// Where lines are kept, if they are.
+    pub fn lines(&self) -> Option<&Lines> {
+        self.lines.as_ref()
     }
 
     /// A member's input.
@@ -93,8 +95,8 @@ impl Trace {
         self.hash.add(time);
         self.hash.add((place as u64) << 1);
         hash_input(input, &mut self.hash);
-        if let Some(lines) = &mut self.lines {
-            lines.push(format!("{} {place} < {}", seconds(time), input_line(input)));
+        if let Some(lines) = &self.lines {
+            lines.borrow_mut().push(format!("{} {place} < {}", seconds(time), input_line(input)));
         }
     }
 
@@ -102,8 +104,8 @@ impl Trace {
     pub fn output(&mut self, time: u64, place: usize, output: &Output) {
         self.hash.add(((place as u64) << 1) | 1);
         hash_output(output, &mut self.hash);
-        if let Some(lines) = &mut self.lines {
-            lines.push(format!("{} {place} > {}", seconds(time), output_line(output)));
+        if let Some(lines) = &self.lines {
+            lines.borrow_mut().push(format!("{} {place} > {}", seconds(time), output_line(output)));
         }
     }
 
@@ -111,8 +113,8 @@ impl Trace {
     pub fn fact(&mut self, time: u64, what: impl Hash + std::fmt::Debug) {
         self.hash.add(time);
         what.hash(&mut self.hash);
-        if let Some(lines) = &mut self.lines {
-            lines.push(format!("{} * {what:?}", seconds(time)));
+        if let Some(lines) = &self.lines {
+            lines.borrow_mut().push(format!("{} * {what:?}", seconds(time)));
         }
     }
 }

@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::disk::Missing;
+
 const SECTOR: u64 = 512;
 
 /// Turns the last sector that the newest segment uses to zeros. False without a segment.
@@ -32,6 +34,25 @@ pub fn corrupt_middle(log: &Path) -> io::Result<bool> {
         at = next;
     }
     Ok(false)
+}
+
+/// Takes segments away, as a copy may lack them. False where there are none.
+pub fn lose_segments(log: &Path, missing: Missing) -> io::Result<bool> {
+    let mut segments = Vec::new();
+    for entry in std::fs::read_dir(log)? {
+        let path = entry?.path();
+        segments.extend(path.extension().is_some_and(|end| end == "wal").then_some(path));
+    }
+    segments.sort();
+    match missing {
+        Missing::FirstSegment => segments.truncate(1),
+        Missing::LastSegment => segments = segments.pop().into_iter().collect(),
+        Missing::Log => {}
+    }
+    for path in &segments {
+        std::fs::remove_file(path)?;
+    }
+    Ok(!segments.is_empty())
 }
 
 /// Where the record at an offset has its last byte, and where the next one begins. A record's frame
@@ -89,6 +110,11 @@ mod tests {
         expected[512..1013].fill(0);
         assert!(std::fs::read(&new).unwrap() == expected, "the last sector that is used");
         assert_eq!(std::fs::read(&old).unwrap(), [1; 100]);
+        assert!(lose_segments(&log, Missing::LastSegment).unwrap());
+        assert!(old.exists() && !new.exists() && log.join("2.tmp").exists());
+        assert!(lose_segments(&log, Missing::FirstSegment).unwrap());
+        assert!(!old.exists());
+        assert!(!lose_segments(&log, Missing::Log).unwrap(), "nothing is left");
         std::fs::remove_dir_all(&log).unwrap();
     }
 }

@@ -390,6 +390,7 @@ impl World for ProcessWorld {
             DiskFault::Recover => return Ok(()),
             DiskFault::TearLogTail => damage::tear_tail(log),
             DiskFault::CorruptLogMiddle | DiskFault::Rot => damage::corrupt_middle(log),
+            DiskFault::Lose(missing) => damage::lose_segments(log, *missing),
             DiskFault::Remember => self.members[member].host.remember().map(|()| true),
             DiskFault::RollBack => self.members[member].host.roll_back().map(|()| true),
             _ => return self.unsupported("make the disk fail: members write to this machine's"),

@@ -10,6 +10,7 @@ fn quality(low_ms: u64, high_ms: u64) -> LinkQuality {
         loss_per_10k: 0,
         duplicate_per_10k: 0,
         reorder_per_10k: 0,
+        tail_per_10k: 0,
         bandwidth: 0,
     }
 }
@@ -89,6 +90,20 @@ fn loss_is_delay_and_at_last_a_reset() {
     assert!(arrivals.contains(&(601 * MS)));
     network.set_quality(AB.0, AB.1, &LinkQuality { loss_per_10k: 10_000, ..lossy });
     assert_eq!(network.passage(AB, 0, 0, None, false), Passage::Resets);
+    network.reset_quality(AB.0, AB.1);
+    assert!(arrival(&mut network, AB, 0) <= 3 * MS);
+}
+
+#[test]
+fn a_heavy_tail_leaves_most_messages_quick_and_some_far_behind() {
+    let mut network = network(2);
+    network.set_quality(AB.0, AB.1, &LinkQuality { tail_per_10k: 5_000, ..quality(1, 1) });
+    let arrivals: Vec<u64> = (0..2_000).map(|_| arrival(&mut network, AB, 0)).collect();
+    let at_least = |ms: u64| arrivals.iter().filter(|at| **at >= ms * MS).count();
+    assert!((900..1_100).contains(&at_least(2)), "{}", at_least(2));
+    assert!((400..600).contains(&at_least(4)), "{}", at_least(4));
+    assert!((2..80).contains(&at_least(64)), "{}", at_least(64));
+    assert_eq!(at_least(1_025), 0, "ten times doubled at most");
     network.reset_quality(AB.0, AB.1);
     assert!(arrival(&mut network, AB, 0) <= 3 * MS);
 }

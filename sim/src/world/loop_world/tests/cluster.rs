@@ -64,6 +64,18 @@ fn a_members_log_begins_with_what_its_data_directory_is() {
     assert!(world.log_contains(0, "server has already been initialized"));
 }
 
+#[test]
+fn a_trace_tells_of_disks_too() {
+    let mut world = cluster(1, 1);
+    world.keep_trace();
+    let before = world.trace().len();
+    assert!(matches!(ask(&mut world, 1, 0, &put("k", "v")), Outcome::Ok(_)));
+    let lines = world.trace();
+    let of_disk: Vec<&String> = lines[before..].iter().filter(|it| it.contains(" disk ")).collect();
+    assert!(of_disk.iter().any(|line| line.contains("disk write")), "{of_disk:?}");
+    assert!(of_disk.iter().any(|line| line.contains("disk sync")), "{of_disk:?}");
+}
+
 fn leader(world: &mut LoopWorld) -> usize {
     world.status(0).leader.expect("there is a leader")
 }

@@ -112,6 +112,7 @@ fn duplicates_and_overtaking_happen_only_where_asked_for() {
         loss_per_10k: 0,
         duplicate_per_10k: 3_000,
         reorder_per_10k: 5_000,
+        tail_per_10k: 0,
         bandwidth: 0,
     };
     let since = world.now();

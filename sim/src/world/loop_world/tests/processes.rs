@@ -149,7 +149,7 @@ fn equal_runs_have_equal_traces_and_other_seeds_others() {
         run(&mut world, pause);
         world.resume(2).expect("it runs");
         run(&mut world, 2_000);
-        (world.trace_hash(), world.trace().to_vec())
+        (world.trace_hash(), world.trace())
     };
     let (hash, lines) = trace(5, 500);
     let (same_hash, same_lines) = trace(5, 500);

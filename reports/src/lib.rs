@@ -15,4 +15,4 @@ pub mod summary;
 pub mod sweep;
 #[cfg(test)]
 mod tests;
-mod words;
+pub mod words;

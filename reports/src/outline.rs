@@ -83,11 +83,15 @@ struct Line<'a> {
     operations: u64,
     checked: &'a [String],
     not_checked: &'a [String],
+    /// The command that does it again, where somebody has to look at it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<&'a str>,
 }
 
-/// A run as one line of JSON, with what was checked and what was not. The trace's hash is text in
+/// A run as one line of JSON, with what was checked and what was not, and the command that does it
+/// again if it failed. The trace's hash is text in
 /// hexadecimal, for it has more digits than a JSON number keeps.
-pub fn json_line(run: &RunRecord) -> String {
+pub fn json_line(run: &RunRecord, command: &str) -> String {
     let line = Line {
         scenario: &run.scenario,
         seed: run.seed,
@@ -100,6 +104,7 @@ pub fn json_line(run: &RunRecord) -> String {
         operations: run.operations,
         checked: &run.checked,
         not_checked: &run.not_checked,
+        command: (run.verdict > Verdict::Passed).then_some(command),
     };
     serde_json::to_string(&line).expect("a line is plain data")
 }
@@ -112,13 +117,17 @@ mod tests {
     #[test]
     fn a_line_of_json_holds_the_figures() {
         let run = stale_read();
-        let line: serde_json::Value = serde_json::from_str(&json_line(&run)).unwrap();
+        let line: serde_json::Value =
+            serde_json::from_str(&json_line(&run, "detsim replay it")).unwrap();
         assert_eq!(line["verdict"], "safety");
         assert_eq!(line["signature"], "linearizability/stale-read");
         assert_eq!(line["trace_hash"], "00000000deadbeef");
         assert_eq!(line["simulated_s"], 12.0);
         assert_eq!(line["not_checked"].as_array().unwrap().len(), 1);
-        assert!(!json_line(&run).contains('\n'));
+        assert_eq!(line["command"], "detsim replay it");
+        assert!(!json_line(&run, "").contains('\n'));
+        let passed = RunRecord { verdict: Verdict::Passed, ..run };
+        assert!(!json_line(&passed, "detsim replay it").contains("command"));
     }
 
     #[test]

@@ -230,3 +230,11 @@ pub struct CheckReport {
     /// It ran out of its bound: neither passed nor failed.
     pub undecided: bool,
 }
+
+impl CheckReport {
+    /// A line of what was checked, or was not, with the checker's name in front of it once.
+    pub fn named(&self, line: &str) -> String {
+        let prefix = format!("{}: ", self.checker);
+        if line.starts_with(&prefix) { line.to_owned() } else { prefix + line }
+    }
+}

@@ -88,7 +88,10 @@ fn verdict(path: &Path, format: &str, part: Part, selection: &Selection) -> RunR
     let is_open = checks.iter().any(|report| report.undecided);
     let least = if is_open { Verdict::Undecided } else { Verdict::Passed };
     let gather = |lines: fn(&CheckReport) -> &Vec<String>| -> Vec<String> {
-        checks.iter().flat_map(|report| lines(report).iter().cloned()).collect()
+        let named = |report: &CheckReport| {
+            lines(report).iter().map(|line| report.named(line)).collect::<Vec<_>>()
+        };
+        checks.iter().flat_map(named).collect()
     };
     let name = path.file_name().map_or_else(|| shown(path), |it| it.to_string_lossy().into());
     RunRecord {

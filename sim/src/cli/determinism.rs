@@ -7,6 +7,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use detsim_reports::record::Verdict;
+
 use super::Usage;
 use super::campaign::{Campaign, Job};
 use super::worlds::Choice;
@@ -14,7 +16,7 @@ use crate::world::loop_world::first_difference;
 
 /// What two runs of a job came to.
 enum Compared {
-    Equal { hash: String, verdict: String },
+    Equal { hash: String, verdict: Verdict, command: String },
     Differ { hashes: [String; 2], event: String },
     Broken(String),
 }
@@ -30,6 +32,8 @@ pub fn check(campaign: &Campaign<'_>, is_json: bool) -> Result<u8, Usage> {
     let program = std::env::current_exe()
         .map_err(|error| Usage(format!("this program cannot be found: {error}")))?;
     let mut code = 0;
+    let mut worst = Verdict::Skipped;
+    let mut failed = Vec::new();
     let mut last = String::new();
     let mut jobs = campaign.jobs.iter();
     let mut equal = 0;
@@ -37,12 +41,16 @@ pub fn check(campaign: &Campaign<'_>, is_json: bool) -> Result<u8, Usage> {
         let job = jobs.next().expect("a result for each job");
         let (scenario, seed) = (&job.scenario.name, job.seed);
         match compared {
-            Compared::Equal { hash, verdict } => {
+            Compared::Equal { hash, verdict, command } => {
                 equal += 1;
+                worst = worst.max(*verdict);
+                if *verdict > Verdict::Passed {
+                    failed.push(command.clone());
+                }
                 if is_json {
                     let line = serde_json::json!({
                         "scenario": scenario, "seed": seed, "deterministic": true,
-                        "trace_hash": hash, "verdict": verdict
+                        "trace_hash": hash, "verdict": verdict.name()
                     });
                     println!("{line}");
                 }
@@ -71,26 +79,30 @@ pub fn check(campaign: &Campaign<'_>, is_json: bool) -> Result<u8, Usage> {
     if !is_json {
         println!("{equal} of {} runs repeat event for event", campaign.jobs.len());
     }
-    if !last.is_empty() && !is_json {
-        println!("{last}");
+    let ends = failed.iter().chain((!last.is_empty()).then_some(&last));
+    if !is_json {
+        ends.for_each(|command| println!("{command}"));
     }
-    Ok(code)
+    Ok(if code == 0 { worst.exit_code() } else { code })
 }
 
 fn compare(program: &Path, job: &Job<'_>) -> Compared {
     let pair = once(program, job, None).and_then(|one| Ok((one, once(program, job, None)?)));
-    let ((one, verdict), (other, _)) = match pair {
+    let ((one, line), (other, _)) = match pair {
         Ok(pair) => pair,
         Err(what) => return Compared::Broken(what),
     };
     if one == other {
-        return Compared::Equal { hash: one, verdict };
+        let verdict = line.get("verdict").cloned().and_then(|it| serde_json::from_value(it).ok());
+        let command = line.get("command").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let verdict = verdict.unwrap_or(Verdict::Harness);
+        return Compared::Equal { hash: one, verdict, command };
     }
     Compared::Differ { event: difference(program, job), hashes: [one, other] }
 }
 
-/// One run in a fresh process: its trace hash and verdict.
-fn once(program: &Path, job: &Job<'_>, trace: Option<&Path>) -> Result<(String, String), String> {
+/// One run in a fresh process: its trace hash, and its line of JSON.
+fn once(program: &Path, job: &Job<'_>, trace: Option<&Path>) -> Result<(String, Value), String> {
     let mut command = Command::new(program);
     command.args(["run", &job.scenario.name, "--seed", &job.seed.to_string(), "--json"]);
     command.args(["--jobs", "1", "--out"]).arg(scratch(job, "out"));
@@ -100,8 +112,8 @@ fn once(program: &Path, job: &Job<'_>, trace: Option<&Path>) -> Result<(String, 
     let output = command.output().map_err(|error| format!("{}: {error}", program.display()))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let line: Option<Value> = text.lines().last().and_then(|it| serde_json::from_str(it).ok());
-    let field = |name: &str| line.as_ref()?.get(name)?.as_str().map(str::to_owned);
-    let found = field("trace_hash").zip(field("verdict"));
+    let hash = |line: &Value| line.get("trace_hash")?.as_str().map(str::to_owned);
+    let found = line.and_then(|line| Some((hash(&line)?, line)));
     // What the run keeps of a failure is not wanted here.
     let _ = std::fs::remove_dir_all(scratch(job, "out"));
     found.ok_or_else(|| {

@@ -302,7 +302,8 @@ fn trace_only(campaign: &Campaign<'_>, file: &PathBuf, is_json: bool) -> Result<
     let (record, trace) = campaign::run_one(job, &campaign.choice, campaign::Keep::Trace);
     write_trace(file, &trace)?;
     if is_json {
-        println!("{}", json_line(&record));
+        let command = output::replay_command(job.scenario, &record, &campaign.choice);
+        println!("{}", json_line(&record, &command));
     }
     Ok(record.verdict.exit_code())
 }
@@ -336,12 +337,14 @@ fn replay(command: Replay) -> Result<u8, Usage> {
     if let Some(file) = &command.trace {
         write_trace(file, &trace)?;
     }
-    match command.json {
-        true => println!("{}", json_line(&record)),
-        false => output::tell(&record),
+    let again = output::replay_command(&loaded, &record, &choice);
+    if command.json {
+        println!("{}", json_line(&record, &again));
+        return Ok(record.verdict.exit_code());
     }
-    if record.verdict > Verdict::Passed && !command.json {
-        println!("{}", output::replay_command(&loaded, &record, &choice));
+    output::tell(&record);
+    if record.verdict > Verdict::Passed {
+        println!("{again}");
     }
     Ok(record.verdict.exit_code())
 }

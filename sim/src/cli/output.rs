@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use detsim_reports::outline::{Outline, json_line};
 use detsim_reports::record::{RunRecord, Verdict};
-use detsim_reports::{command, summary};
+use detsim_reports::{command, summary, words};
 
 use super::campaign::Campaign;
 use super::folder::{Folder, write_junit};
@@ -64,7 +64,7 @@ impl<'a> Output<'a> {
             self.complaint = Some(format!("{}: {error}", shown(self.folder.path())));
         }
         if self.form == Form::Json {
-            println!("{}", json_line(record));
+            println!("{}", json_line(record, &outline.command));
         }
         self.runs.push(outline);
     }
@@ -164,12 +164,12 @@ pub fn tell(record: &RunRecord) {
 fn show_operation(record: &RunRecord, operation: &detsim_reports::record::Operation) -> String {
     let member = record.history.members.get(operation.member);
     format!(
-        "#{} client {} at {}: {:?} from {:.6}s: {:?}",
+        "#{} client {} at {}: {} from {:.6}s: {}",
         operation.id.0,
         operation.client.0,
         member.map_or("?", |name| name.0.as_str()),
-        operation.call,
+        words::call(&operation.call),
         seconds(operation.invoked.0),
-        operation.outcome
+        words::outcome(operation)
     )
 }

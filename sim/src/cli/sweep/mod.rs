@@ -274,7 +274,7 @@ impl Keeper {
             println!("{}", swept.script);
         }
         if let (true, Some(record)) = (command.json, record) {
-            println!("{}", json_line(record));
+            println!("{}", json_line(record, &swept.outline.command));
         }
         self.runs.push(swept);
     }

@@ -344,3 +344,35 @@ fn what_only_an_unknown_outcome_explains_is_not_owed() {
     assert_eq!(later(false), Vec::<String>::new());
     assert_eq!(later(true), ["reliable"]);
 }
+
+/// Nor is it what the next change of its key counts, or had before it.
+#[test]
+fn what_only_an_unknown_outcome_explains_is_no_previous_value() {
+    let with = |before: KeyValue, is_delete: bool| {
+        let mut script = store();
+        let op = script.invoke(55, script::put("b", "6"));
+        script.unknown(op, 90);
+        let mut last = event(kv("b", "7", 3, 8, 3));
+        if is_delete {
+            last = deleted("b", 8);
+            let key = Blob::text("b");
+            let call = Call::DeleteRange(DeleteRange { key, ..DeleteRange::default() });
+            let body = Body::DeleteRange { deleted: 1, prev_kvs: Vec::new() };
+            script.ok(70, 71, call, 8, body);
+        } else {
+            script.put(70, 71, "b", "7", 8);
+        }
+        last.prev_kv = Some(before);
+        let asking = Watch { prev_kv: true, start_revision: 8, ..all() };
+        let op = script.invoke(72, Call::Watch(asking));
+        for (place, message) in [created(8), batch(&[last])].into_iter().enumerate() {
+            script.watched(op, 80 + place as u64, message);
+        }
+        let timeline = linearizability::check(&script.history, None, 100_000).timeline;
+        rules(check(&script.history, Some(&timeline.expect("the store is linearizable"))))
+    };
+    for is_delete in [false, true] {
+        assert_eq!(with(kv("b", "4", 3, 5, 2), is_delete), Vec::<String>::new());
+        assert_eq!(with(kv("b", "2", 3, 3, 1), is_delete), ["prev-kv"]);
+    }
+}

@@ -55,6 +55,34 @@ pub(super) struct Viewer<'a, 'r> {
     is_lost: bool,
 }
 
+/// Whether an event is a change but for its versions, which count a change of the key that may not
+/// have been there.
+fn differs_by_doubt(timeline: &Timeline, event: &Event, change: &Change) -> bool {
+    let Change { kv, is_delete } = change;
+    let (create_revision, version) = (kv.create_revision, kv.version);
+    let mut earlier = timeline.model.changes_between(1, kv.mod_revision - 1).iter();
+    *is_delete == event.is_delete
+        && *kv == KeyValue { create_revision, version, ..event.kv.clone() }
+        && earlier.any(|it| it.kv.key == kv.key && timeline.is_doubtful(it.kv.mod_revision))
+}
+
+/// What a key was before the last change up to a revision, and so on, as long as it is not certain
+/// that the change was there.
+fn earlier<'t>(
+    timeline: &'t Timeline,
+    key: &'t Blob,
+    mut revision: i64,
+) -> impl Iterator<Item = Option<&'t KeyValue>> {
+    std::iter::from_fn(move || {
+        let changes = timeline.model.changes_between(1, revision);
+        let last = changes.iter().rev().find(|change| change.kv.key == *key)?.kv.mod_revision;
+        timeline.is_doubtful(last).then(|| {
+            revision = last - 1;
+            timeline.get_at(key, revision)
+        })
+    })
+}
+
 /// Whether the watch is to receive the change.
 fn concerns(watch: &Watch, change: &Change) -> bool {
     Span::new(&watch.key, &watch.range_end).holds(&change.kv.key)
@@ -281,7 +309,9 @@ impl<'a, 'r> Viewer<'a, 'r> {
         self.delivered_of_next += 1;
         let is_same =
             |change: &Change| change.is_delete == event.is_delete && change.kv == event.kv;
-        if !expected.is_some_and(is_same) {
+        let is_like =
+            |change: &Change| is_same(change) || differs_by_doubt(timeline, event, change);
+        if !expected.is_some_and(is_like) {
             self.is_lost = true;
             let all = timeline.model.changes_at(revision);
             let instead = expected.map_or_else(|| "nothing".to_owned(), tell_change);
@@ -327,11 +357,11 @@ impl<'a, 'r> Viewer<'a, 'r> {
         let revision = event.kv.mod_revision;
         let before = timeline.get_at(&event.kv.key, revision - 1);
         let may_be_compacted = revision - 1 < timeline.compact_revision_by(watched.at);
-        let fits = match &event.prev_kv {
+        let fits = |before: Option<&KeyValue>| match &event.prev_kv {
             Some(found) => before == Some(found),
             None => before.is_none() || may_be_compacted,
         };
-        if !fits {
+        if !fits(before) && !earlier(timeline, &event.kv.key, revision - 1).any(fits) {
             let tell = |kv: Option<&KeyValue>| {
                 kv.map_or_else(|| "nothing".to_owned(), describe::key_value)
             };

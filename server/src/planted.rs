@@ -42,6 +42,8 @@ defects! {
     RaftCommitOldTerm "raft.commit_old_term";
     /// B74: a learner of which nothing is known counts as ready.
     MemberPromoteUnstarted "member.promote_unstarted";
+    /// B74: an addition asks for connections to all voters, not to a quorum of them.
+    MemberQuorumMath "member.quorum_math";
     /// B28: a watcher that falls behind starts again where it was synced last.
     WatchRestoreMinrev "watch.restore_minrev";
     /// B31: a watcher of a future revision is told of everything once it counts as synced.

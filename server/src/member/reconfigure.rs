@@ -33,6 +33,9 @@ impl Running {
         if self.config.strict_reconfig_check {
             let refusal = self.membership.may_add(&member, self.identity, self.connectivity(now));
             refused(refusal, out)?;
+            if self.config.defect().is(Defect::MemberQuorumMath) && !self.reaches_all_voters() {
+                return Err(ApiError::Unhealthy);
+            }
         }
         self.configure(MemberChange::Add(member), Waiter::Client(id), now, out);
         Ok(())
@@ -121,6 +124,12 @@ impl Running {
         }
         let data = change.encode(id).encode_to_vec();
         self.propose(id, EntryKind::ConfChange, data.into(), waiter, now, out);
+    }
+
+    /// What a planted defect asks for.
+    fn reaches_all_voters(&self) -> bool {
+        let mut voters = self.membership.voters();
+        voters.all(|voter| voter.id == self.id() || self.active_since.contains_key(&voter.id))
     }
 
     fn connectivity(&self, now: Now) -> Connectivity<'_> {

@@ -294,6 +294,7 @@ impl Runner<'_> {
             member.excuse = Excuse::None;
         }
         member.is_leaving &= !member.has_new_identity;
+        member.is_joining |= member.has_new_identity;
         member.has_new_identity = false;
         if member.excuse == Excuse::DiskFailed {
             member.excuse = Excuse::None;
@@ -367,6 +368,7 @@ impl Runner<'_> {
             return Ok(false);
         }
         self.members[place].is_stopping = true;
+        self.members[place].is_downed |= self.in_fault;
         self.world.stop(place)?;
         Ok(true)
     }
@@ -393,18 +395,22 @@ impl Runner<'_> {
         targets: &[Target],
         source: Source,
     ) -> Result<Option<Targets>, Stop> {
-        // A host that runs nothing can lose power too, but nothing happens to it.
+        // A host that runs nothing can lose power too, but that changes only how it is mounted.
         let mut together = Vec::new();
         let named = self.each(targets, source, |runner, place| {
-            let is_up = runner.members[place].is_up;
-            together.extend(is_up.then_some(place));
-            Ok(is_up)
+            let member = &runner.members[place];
+            let matters = member.is_up || member.is_read_only;
+            together.extend(matters.then_some(place));
+            Ok(matters)
         })?;
         if named.is_some() {
             self.world.power_loss(&together)?;
             for place in together {
-                self.went_down(place);
+                if self.members[place].is_up {
+                    self.went_down(place);
+                }
                 let member = &mut self.members[place];
+                member.has_disk_fault &= !std::mem::take(&mut member.is_read_only);
                 member.is_intact &= !std::mem::take(&mut member.is_treacherous);
             }
         }
@@ -479,6 +485,7 @@ fn quality(mut quality: LinkQuality, settings: &Settings) -> LinkQuality {
     quality.loss_per_10k = rate("loss").unwrap_or(quality.loss_per_10k);
     quality.duplicate_per_10k = rate("duplicate").unwrap_or(quality.duplicate_per_10k);
     quality.reorder_per_10k = rate("reorder").unwrap_or(quality.reorder_per_10k);
+    quality.tail_per_10k = rate("tail").unwrap_or(quality.tail_per_10k);
     quality.bandwidth = settings.number("bandwidth").unwrap_or(quality.bandwidth);
     quality
 }

@@ -3,12 +3,12 @@
 //!
 //! A change of the configuration is asked for only where what is promised stays provable: nobody is
 //! added twice, what was lost stays a minority, and nothing is asked while the outcome of an
-//! earlier change is unknown.
+//! earlier change is unknown or a member that was added is still joining.
 
 use detsim_reports::record::{Blob, Body, Call, MemberEntry, Outcome, Range, Reply};
 
 use super::by_hand::plain_call;
-use super::member::Role;
+use super::member::{Member, Role};
 use super::runner::{Runner, Stop};
 use crate::language::ast::{Operation, Request, Target};
 
@@ -25,6 +25,7 @@ pub struct Asked {
 impl Runner<'_> {
     /// Asks, if it can and may be asked now. Tells the operation with everybody named.
     pub(super) fn ask_apart(&mut self, operation: &Operation) -> Result<Option<Operation>, Stop> {
+        self.note_joined();
         let Some(via) = self.someone_for(operation)? else { return Ok(None) };
         let mut concrete = operation.clone();
         if let Request::MoveLeader { to } = &operation.request {
@@ -160,9 +161,15 @@ impl Runner<'_> {
         };
         let place = self.place(member)?;
         let role = self.members[place].role;
+        // The list that a member joins with must stay true until it has joined.
+        let is_busy = |(other, it): (usize, &Member)| other != place && it.is_joining && it.is_up;
+        let is_free = !self.members.iter().enumerate().any(is_busy);
         Ok(!self.is_config_doubtful
+            && is_free
             && match request {
-                Request::MemberAdd { .. } => matches!(role, Role::Outside | Role::Removed),
+                Request::MemberAdd { learner, .. } => {
+                    matches!(role, Role::Outside | Role::Removed) && (*learner || self.can_grow())
+                }
                 Request::MemberPromote { .. } => role == Role::Learner,
                 _ => role == Role::Learner || role == Role::Voter && self.can_lose(place),
             })
@@ -175,9 +182,16 @@ impl Runner<'_> {
             all.filter(|(other, it)| *other != place && it.role == Role::Voter).map(|(_, it)| it)
         };
         let voters = stay().count();
-        let healthy = stay().filter(|it| it.is_healthy() && !it.is_lost()).count();
+        let healthy = stay().filter(|it| it.is_reliable()).count();
         let lost = stay().filter(|it| it.is_lost()).count();
         healthy > voters / 2 && lost * 2 < voters
+    }
+
+    /// Whether a quorum is left with one more voter that has not joined yet.
+    fn can_grow(&self) -> bool {
+        let voters = || self.members.iter().filter(|it| it.role == Role::Voter);
+        let reliable = voters().filter(|it| it.is_reliable()).count();
+        !voters().any(Member::is_lost) || reliable * 2 > voters().count() + 1
     }
 
     /// The call of a request, with what was learned for it.

@@ -208,7 +208,12 @@ impl Runner<'_> {
                 self.members[place].role = role;
                 self.members[place].has_new_identity |= is_added;
             }
-            Outcome::Unknown(_) => self.is_config_doubtful = true,
+            Outcome::Unknown(_) => {
+                self.is_config_doubtful = true;
+                if let (Role::Removed, Ok(place)) = (role, self.place(name)) {
+                    self.members[place].is_leaving = true;
+                }
+            }
             Outcome::Fail(_) => {}
         }
     }

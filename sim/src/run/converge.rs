@@ -20,7 +20,7 @@ const PROBE: &str = "detsim-probe";
 impl Runner<'_> {
     /// Waits until the cluster serves through every member that must, with all logs applied.
     pub(super) fn converge(&mut self, within: Option<Duration>) -> Result<(), Stop> {
-        let within = within.unwrap_or(self.options.recovery());
+        let within = within.unwrap_or(self.options.recovery()) + self.joining_takes;
         let until = self.world.now().after(self.patience(within));
         self.pass_until(until, &mut |runner| runner.asked.is_empty())?;
         let all: Vec<usize> = (0..self.members.len()).collect();
@@ -66,7 +66,7 @@ impl Runner<'_> {
         let (Some(healed), Some(_)) = (self.history.healed, self.world.trace_hash()) else {
             return Ok(());
         };
-        let until = healed.after(self.options.recovery() + BEYOND);
+        let until = healed.after(self.options.recovery() + self.joining_takes + BEYOND);
         let left = until.since(self.world.now());
         self.pass(left)?;
         if !left.is_zero() {

@@ -9,10 +9,14 @@ use std::time::Duration;
 
 use detsim_reports::record::Severity;
 
-use super::member::{Excuse, launch};
+use super::member::{Excuse, Role, launch};
 use super::runner::{Runner, Stop};
 use crate::language::ast::Flag;
 use crate::world::{ClockFault, DiskFault, NetworkFault, Trap, WorldError};
+
+/// How long a member that joins may wait for another whose host does not answer: two seconds for
+/// the list of members, seven for its version, seven to learn whether a downgrade is under way.
+const JOINING: Duration = Duration::from_secs(16);
 
 impl Runner<'_> {
     /// Kills a process at a moment to come, or no longer.
@@ -67,9 +71,10 @@ impl Runner<'_> {
             DiskFault::LostWrite | DiskFault::MisdirectedWrite => member.is_treacherous = true,
             DiskFault::ReadError => member.fails_to_read = true,
             DiskFault::Remember => {}
-            DiskFault::RollBack => member.is_intact = false,
-            DiskFault::Full => {
+            DiskFault::RollBack | DiskFault::Lose(_) => member.is_intact = false,
+            DiskFault::Full | DiskFault::ReadOnly => {
                 member.has_disk_fault = true;
+                member.is_read_only = *fault == DiskFault::ReadOnly;
                 member.excuse = Excuse::DiskFailed;
             }
             // What could not be synced may be read again, and is gone with the power.
@@ -93,6 +98,7 @@ impl Runner<'_> {
                     member.excuse = Excuse::None;
                 }
                 member.has_disk_fault = false;
+                member.is_read_only = false;
                 member.fails_to_read = false;
                 // Nothing was asked of the disk: nothing failed.
                 if std::mem::take(&mut member.fails_to_write) && member.is_up {
@@ -135,7 +141,18 @@ impl Runner<'_> {
             }
             self.bring_back(place)?;
         }
+        self.allow_for_joining();
         Ok(())
+    }
+
+    /// Who joins asks each member in turn, and waits for those that are gone for good.
+    fn allow_for_joining(&mut self) {
+        self.note_joined();
+        let is_joining = self.members.iter().any(|member| member.is_up && member.is_joining);
+        let gone = self.members.iter().filter(|it| it.role == Role::Voter && !it.is_up).count();
+        self.joining_takes = if is_joining { JOINING * gone as u32 } else { Duration::ZERO };
+        let within = self.options.recovery() + self.joining_takes;
+        self.history.settings.recovery_within_ms = within.as_millis() as u64;
     }
 
     /// Starts a member that a fault took down or added, unless it counts as failed for good.

@@ -49,8 +49,10 @@ pub struct Member {
     pub restart: Option<Launch>,
     /// A fault took it down, and healing brings it back.
     pub is_downed: bool,
-    /// Its disk hangs, is slow or is full.
+    /// Its disk hangs, is slow, is full or cannot be written.
     pub has_disk_fault: bool,
+    /// It is so because its disk is mounted read-only.
+    pub is_read_only: bool,
     /// Its clocks drift or stand still.
     pub has_drift: bool,
     /// Its processor is slow.
@@ -73,6 +75,9 @@ pub struct Member {
     pub damaged: Time,
     /// It was added again since its last start: what it starts as is another member.
     pub has_new_identity: bool,
+    /// It begins as a new member and has not served yet: it may wait long for members that do not
+    /// answer, and until then it is nobody to count on.
+    pub is_joining: bool,
     /// Its removal was asked for.
     pub is_leaving: bool,
     /// Why its next exit is not its own fault.
@@ -96,6 +101,7 @@ impl Member {
             restart: None,
             is_downed: false,
             has_disk_fault: false,
+            is_read_only: false,
             has_drift: false,
             is_slow: false,
             is_trapped: false,
@@ -107,6 +113,7 @@ impl Member {
             started: Time::ZERO,
             damaged: Time::ZERO,
             has_new_identity: false,
+            is_joining: false,
             is_leaving: false,
             excuse: Excuse::None,
             exit: None,
@@ -124,11 +131,16 @@ impl Member {
         !self.is_intact || self.is_treacherous
     }
 
+    /// It can be counted on: it runs, keeps what it has promised, and is no longer joining.
+    pub fn is_reliable(&self) -> bool {
+        self.is_healthy() && !self.is_lost() && !self.is_joining && !self.has_new_identity
+    }
+
     /// A fault in time may do this to its disk: what is damaged for good is damaged once, and a
     /// disk is rolled back only under a process that has ended.
     pub fn may_suffer(&self, fault: &DiskFault) -> bool {
         match fault {
-            DiskFault::RollBack => !self.is_up && !self.is_lost(),
+            DiskFault::RollBack | DiskFault::Lose(_) => !self.is_up && !self.is_lost(),
             DiskFault::Rot | DiskFault::CorruptLogMiddle | DiskFault::TearLogTail => {
                 !self.is_up && self.is_intact
             }

@@ -200,9 +200,7 @@ fn conclude(
     }
     let worst = findings.first().map(|finding| Verdict::from(finding.severity));
     let gather = |of: fn(&CheckReport) -> &Vec<String>| {
-        reports.iter().flat_map(move |report| {
-            of(report).iter().map(|what| format!("{}: {what}", report.checker))
-        })
+        reports.iter().flat_map(move |report| of(report).iter().map(|what| report.named(what)))
     };
     let mut checked = std::mem::take(&mut runner.checked);
     checked.extend(gather(|report| &report.checked));

@@ -28,7 +28,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(30);
 /// How long watches may take to deliver after the last operation.
 const DELIVERY: Duration = Duration::from_secs(2);
 
-/// What a member says that ends because it was removed.
+/// What a member logs that ends because it was removed.
 const REMOVED: &str = "permanently removed";
 
 /// Why a script is not executed any further.
@@ -66,6 +66,8 @@ pub struct Runner<'w> {
     pub(super) bound: Vec<(String, usize)>,
     /// The configuration is what the script's operations have made it.
     pub(super) is_config_known: bool,
+    /// By how much later a cluster has recovered because members still join it.
+    pub(super) joining_takes: Duration,
     /// An operation that would change the configuration has an unknown outcome.
     pub(super) is_config_doubtful: bool,
     pub(super) history: History,
@@ -104,6 +106,7 @@ impl<'w> Runner<'w> {
             members: Vec::new(),
             founders: 0,
             bound: Vec::new(),
+            joining_takes: Duration::ZERO,
             is_config_known: true,
             is_config_doubtful: false,
             history,
@@ -353,14 +356,15 @@ impl<'w> Runner<'w> {
     /// A member's process ended by itself.
     fn exited(&mut self, place: usize, exit: &Exit) -> Result<(), Stop> {
         let at = self.world.now();
+        // One that does not serve yet ends with another reason; its log says why.
+        let is_told = self.members[place].is_leaving && self.world.log_contains(place, REMOVED);
         let member = &mut self.members[place];
         let was_asked = std::mem::take(&mut member.is_stopping);
         member.is_up = false;
         member.is_paused = false;
         let what = format!("{} exits code={} {}", member.name, exit.code, exit.reason);
         if !was_asked {
-            let leaves = member.is_leaving && exit.reason.contains(REMOVED);
-            let expected = leaves || member.excuse != Excuse::None || member.role == Role::Removed;
+            let expected = is_told || member.excuse != Excuse::None || member.role == Role::Removed;
             member.exit = Some(self.history.exits.len());
             member.is_downed |= member.excuse == Excuse::DiskFailed;
             self.history.exits.push(ProcessExit {

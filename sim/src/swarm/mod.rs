@@ -37,8 +37,8 @@ const HEARTBEATS_MS: [u64; 5] = [10, 20, 50, 100, 200];
 const ELECTIONS: [u64; 3] = [5, 10, 20];
 /// Longer timeouts only make runs longer.
 const ELECTION_MS_MAX: u64 = 2_000;
-/// How long a client waits, in milliseconds.
-const TIMEOUTS_MS: [u64; 4] = [500, 1_000, 2_000, 5_000];
+/// How long a client waits, in milliseconds; some wait longer than a member does.
+const TIMEOUTS_MS: [u64; 5] = [500, 1_000, 2_000, 5_000, 10_000];
 /// Recovery is owed within this, and so many election timeouts.
 const RECOVERY: Duration = Duration::from_secs(10);
 const RECOVERY_ELECTIONS: u64 = 10;

@@ -40,8 +40,9 @@ const RANGES: &[(&str, Range)] = &[
     ("mixed.leases", OneOf(&["0%", "6%", "20%"])),
     ("mixed.reads", OneOf(&["5%", "45%", "90%"])),
     ("mixed.value", OneOf(&["0", "16", "1KB"])),
+    ("power-loss.busy", OneOf(&["50%", "100%"])),
     ("watch.compact", OneOf(&["200ms..1s", "1s..5s"])),
-    ("watch.large", OneOf(&["16", "1KB", "8KB"])),
+    ("watch.large", OneOf(&["16", "1KB", "8KB", "64KB"])),
     ("watch.watchers", OneOf(&["1", "2", "4", "8"])),
     ("watch.writers", OneOf(&["1", "2", "4"])),
 ];

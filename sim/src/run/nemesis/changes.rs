@@ -47,7 +47,9 @@ pub fn membership(
             let member = view.names[place].clone();
             vec![
                 (now, ask(Request::MemberRemove { member })),
-                (lasts, Action::Stop(view.named(&[place]))),
+                (lasts, Action::Kill(view.named(&[place]))),
+                // Who is in the configuration still goes on.
+                (lasts, Action::Start(StartAction::plain(view.named(&[place])))),
             ]
         }
         ("replace", _) => {

@@ -10,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::view::View;
 use super::{Parts, drawn, to_and_fro};
+use crate::disk::Missing;
 use crate::language::OCCASIONS;
 use crate::language::ast::{Action, Flag, StartAction, Targets};
 use crate::language::value::Settings;
@@ -18,6 +19,9 @@ use crate::world::{ClockFault, DiskFault, Side, Trap};
 
 /// Between steps of one fault that must follow each other.
 const STEP: Duration = Duration::from_millis(10);
+
+/// How long a disk syncs before the power is lost in the midst of it.
+const BUSY: Duration = Duration::from_millis(150);
 
 /// Heartbeat intervals and election timeouts, in milliseconds, within etcd's rules.
 const TIMING: [(u64, u64); 8] = [
@@ -40,7 +44,9 @@ pub fn draw(
     lasts: Duration,
 ) -> Parts {
     let places = match kind {
-        "sync-error" | "rot" | "lies" | "roll-back" => view.expendable(settings, stream),
+        "sync-error" | "rot" | "lies" | "roll-back" | "lost-files" => {
+            view.expendable(settings, stream)
+        }
         _ => view.targets(settings, stream),
     };
     let whom = view.named(&places);
@@ -79,7 +85,20 @@ fn on_process(
                 (lasts, start(&whom)),
             ]
         }
-        "power-loss" => vec![(now, Action::PowerLoss(whom.clone())), (lasts, start(&whom))],
+        "power-loss" => {
+            let busy = settings.number("busy").expect("it has a default") as u32;
+            if busy == 0 || !stream.chance_per_10k(busy) {
+                return vec![(now, Action::PowerLoss(whom.clone())), (lasts, start(&whom))];
+            }
+            // Much is written by then and not synced yet.
+            let disk = |fault| Action::Disk(whom.clone(), fault);
+            vec![
+                (now, disk(DiskFault::SyncLatency(BUSY * 2))),
+                (BUSY, Action::PowerLoss(whom.clone())),
+                (BUSY, disk(DiskFault::Recover)),
+                (BUSY + lasts, start(&whom)),
+            ]
+        }
         "pause" => vec![(now, Action::Pause(whom.clone())), (lasts, Action::Resume(whom))],
         "slow-processor" => {
             let (low, high) = settings.span("step").expect("it has a default");
@@ -163,6 +182,19 @@ fn on_disk(
             (lasts, kill()),
             (lasts, disk(DiskFault::RollBack)),
         ],
+        "read-only" => vec![
+            (now, disk(DiskFault::ReadOnly)),
+            (lasts, Action::PowerLoss(whom.clone())),
+            (lasts + STEP, start(&whom)),
+        ],
+        "lost-files" => {
+            let missing = match stream.pick(settings.words("what")).as_str() {
+                "first-segment" => Missing::FirstSegment,
+                "last-segment" => Missing::LastSegment,
+                _ => Missing::Log,
+            };
+            vec![(now, kill()), (now, disk(DiskFault::Lose(missing)))]
+        }
         "lies" => {
             let fault = match stream.pick(settings.words("about")).as_str() {
                 "syncs" => DiskFault::SyncsLie,

@@ -32,6 +32,7 @@ const CLASSES: Kind = Kind::Words(&["heartbeats", "appends", "votes", "read-inde
 const DIRECTIONS: Kind = Kind::Words(&["both", "in", "out"]);
 const OCCASIONS: Kind = Kind::Words(OCCASION_WORDS);
 const LIES: Kind = Kind::Words(&["syncs", "names", "lost-write", "misdirected-write"]);
+const LOSSES: Kind = Kind::Words(&["first-segment", "last-segment", "log"]);
 const CLOCKS: Kind = Kind::Words(&["both", "wall"]);
 const CHANGES: Kind = Kind::Words(&["replace", "grow", "shrink", "learner"]);
 const CALLS: Kind = Kind::Words(&["compact", "hash", "member-list"]);
@@ -124,6 +125,22 @@ pub const KINDS: &[Entry] = &[
         ],
     ),
     nemesis(
+        "heavy-tail",
+        "some messages between a member and the others take far longer than most",
+        &[
+            TARGETS,
+            parameter(
+                "tail",
+                Kind::Percent,
+                "50%",
+                "how many take twice as long, and of these again",
+            ),
+            parameter("latency", Kind::Span, "1ms..5ms", "how long the others take"),
+            EVERY,
+            FOR,
+        ],
+    ),
+    nemesis(
         "narrow",
         "few bytes a second pass between a member and the others",
         &[TARGETS, parameter("bandwidth", Kind::Size, "64KB", "how many"), EVERY, FOR],
@@ -166,7 +183,12 @@ pub const KINDS: &[Entry] = &[
     nemesis(
         "power-loss",
         "hosts lose their power at the same moment, and start again after a while",
-        &[TARGETS, EVERY, FOR],
+        &[
+            TARGETS,
+            parameter("busy", Kind::Percent, "0%", "how often syncs take long before it"),
+            EVERY,
+            FOR,
+        ],
     ),
     nemesis("pause", "processes are frozen for a while", &[TARGETS, EVERY, FOR]),
     nemesis(
@@ -194,6 +216,11 @@ pub const KINDS: &[Entry] = &[
     nemesis(
         "full",
         "a disk has no space for a while; whoever ends of it starts again",
+        &[TARGETS, EVERY, FOR],
+    ),
+    nemesis(
+        "read-only",
+        "a disk is mounted read-only until its host has lost its power; the member ends of it",
         &[TARGETS, EVERY, FOR],
     ),
     nemesis(
@@ -232,6 +259,17 @@ pub const KINDS: &[Entry] = &[
         "a member is killed and its disk is as it was before: it counts as failed; at most a \
          minority",
         &[TARGETS, EVERY, FOR],
+    ),
+    nemesis(
+        "lost-files",
+        "a member is killed and files of its log are missing: it counts as failed; at most a \
+         minority",
+        &[
+            TARGETS,
+            parameter("what", LOSSES, "first-segment,last-segment,log", "which; one is drawn"),
+            EVERY,
+            FOR,
+        ],
     ),
     nemesis(
         "clock",

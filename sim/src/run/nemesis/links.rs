@@ -43,6 +43,7 @@ pub fn draw(
         }
         "slow-link" => bad_link(&["latency", "loss"], settings, view, stream, lasts),
         "lossy" => bad_link(&["loss", "duplicate", "reorder"], settings, view, stream, lasts),
+        "heavy-tail" => bad_link(&["latency", "tail"], settings, view, stream, lasts),
         "narrow" => bad_link(&["bandwidth"], settings, view, stream, lasts),
         "reset" => reset(settings, view, stream),
         "half-open" => {

@@ -159,9 +159,19 @@ impl Runner<'_> {
         self.schedule.push_begin(index, last);
     }
 
+    /// Members that serve have joined.
+    pub(super) fn note_joined(&mut self) {
+        for place in 0..self.members.len() {
+            if self.members[place].is_joining && self.world.status(place).ready {
+                self.members[place].is_joining = false;
+            }
+        }
+    }
+
     /// What a nemesis may know.
     fn view(&mut self) -> View {
         let leader = self.leader();
+        self.note_joined();
         let places = |test: &dyn Fn(&Member) -> bool| -> Vec<usize> {
             (0..self.members.len()).filter(|place| test(&self.members[*place])).collect()
         };
@@ -178,6 +188,11 @@ impl Runner<'_> {
             latency: self.world.link_quality().latency,
             voters: places(&|member| member.role == Role::Voter).len(),
             lost: places(&|member| member.role == Role::Voter && member.is_lost()),
+            joining: places(&|member| {
+                let is_new = member.is_joining || member.has_new_identity;
+                member.role == Role::Voter && is_new && !member.is_lost()
+            })
+            .len(),
             spare: places(&|member| !member.is_inside() && !member.is_up),
             is_doubtful: self.is_config_doubtful || !self.is_config_known,
             timing: self.members.iter().map(timing).collect(),
@@ -195,11 +210,13 @@ fn draw(kind: &str, settings: &Settings, view: &View, stream: &mut ChaCha8Rng) -
         None => Duration::ZERO,
     };
     match kind {
-        "partition" | "one-way" | "flapping" | "messages" | "slow-link" | "lossy" | "narrow"
-        | "reset" | "half-open" => match view.has_cuts || view.healthy.len() < 2 {
-            true => Vec::new(),
-            false => links::draw(kind, settings, view, stream, lasts),
-        },
+        "partition" | "one-way" | "flapping" | "messages" | "slow-link" | "lossy"
+        | "heavy-tail" | "narrow" | "reset" | "half-open" => {
+            match view.has_cuts || view.healthy.len() < 2 {
+                true => Vec::new(),
+                false => links::draw(kind, settings, view, stream, lasts),
+            }
+        }
         "clients" if view.has_client_cuts => Vec::new(),
         "clients" => links::clients(settings, view, stream, lasts),
         "membership" => changes::membership(settings, view, stream, lasts),

@@ -28,6 +28,8 @@ pub struct View {
     pub voters: usize,
     /// Voters that have lost what they promised, or will with their power.
     pub lost: Vec<usize>,
+    /// How many others of them begin as new members and do not serve yet.
+    pub joining: usize,
     /// Hosts that are not in the configuration and run nothing.
     pub spare: Vec<usize>,
     /// The configuration is not known for certain.
@@ -82,12 +84,17 @@ impl View {
         self.role(&role, stream)
     }
 
-    /// The same, as many as may lose what they promised: with those who have, a minority.
+    /// The same, as many as may lose what they promised: with those who have, and those who have
+    /// not joined yet, a minority.
     pub fn expendable(&self, settings: &Settings, stream: &mut ChaCha8Rng) -> Vec<usize> {
         let mut whom = self.targets(settings, stream);
         whom.retain(|place| !self.lost.contains(place));
         let may_fail = self.voters.saturating_sub(1) / 2;
-        let left = if self.is_doubtful { 0 } else { may_fail.saturating_sub(self.lost.len()) };
+        let left = if self.is_doubtful {
+            0
+        } else {
+            may_fail.saturating_sub(self.lost.len() + self.joining)
+        };
         whom.truncate(left);
         whom
     }

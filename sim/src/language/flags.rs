@@ -1,5 +1,6 @@
 //! The names of etcd's flags, so that a misspelt one is an error in the script and not a member
-//! that ignores it or fails for the wrong reason; and their values, where that is as plain. Source: contract-cluster.md, sections 1.2, 1.3.
+//! that ignores it or fails for the wrong reason; and their values, where that is as plain. Source:
+//! contract-cluster.md, sections 1.2, 1.3.
 
 /// Short names that scripts use for long flags.
 pub const SHORT: [(&str, &str); 2] =

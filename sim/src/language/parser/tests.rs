@@ -262,19 +262,6 @@ fn errors_name_the_place_what_was_expected_and_what_was_meant() {
          mean `state`?",
     );
     refused(
-        "start n1 state=exsting",
-        "test:2:10: expected `new` or `existing` for `state=`, found `exsting`; did you mean \
-         `existing`?",
-    );
-    refused(
-        "start n1 pre-vote=true|flase",
-        "test:2:10: expected `true` or `false` for `pre-vote=`, found `flase`; did you mean `false`?",
-    );
-    refused(
-        "start n1 election-timeout=1s",
-        "test:2:10: expected a whole number for `election-timeout=`, found `1s`",
-    );
-    refused(
         "workload mixed client=8",
         "test:2:16: expected `clients=` or `rate=`, found `client=8`; did you mean `clients`?",
     );
@@ -311,6 +298,23 @@ fn errors_name_the_place_what_was_expected_and_what_was_meant() {
     refused(
         "clock n1 jump=5",
         "test:2:10: a clock takes one of `jump=+5s`, `jump=-200ms`, `drift=+200ppm`",
+    );
+}
+
+#[test]
+fn values_of_flags_are_checked_unless_they_are_quoted() {
+    refused(
+        "start n1 state=exsting",
+        "test:2:10: expected `new` or `existing` for `state=`, found `exsting`; did you mean \
+         `existing`?",
+    );
+    refused(
+        "start n1 pre-vote=true|flase",
+        "test:2:10: expected `true` or `false` for `pre-vote=`, found `flase`; did you mean `false`?",
+    );
+    refused(
+        "start n1 election-timeout=1s",
+        "test:2:10: expected a whole number for `election-timeout=`, found `1s`",
     );
 }
 

@@ -1,8 +1,9 @@
 //! Everything that goes into a member and comes out of it: two closed enums.
 //!
 //! The driver (the production shell or a simulated world) owns sockets, files, clocks and threads.
-//! It owes the member: log writes performed in order and confirmed with receipts; peer messages of
-//! one (sender, stream kind) in order; a step at `Member::next_deadline` at the latest.
+//! It owes the member: log writes performed in order and confirmed with receipts; database writes
+//! and tasks in order, if it keeps a database; peer messages of one (sender, stream kind) in order;
+//! a step at `Member::next_deadline` at the latest.
 //!
 //! Long because two closed enums with everything they hold are read side by side.
 

@@ -26,7 +26,10 @@ pub(super) struct Database {
     pub is_hung: bool,
     /// Snapshots are asked for, but not saved, while this is set.
     pub holds_saves: bool,
+    /// Tasks are begun, but not finished, while this is set.
+    pub holds_tasks: bool,
     pub queued: VecDeque<DatabaseWrite>,
+    tasks: VecDeque<(DatabaseTaskId, DatabaseTask)>,
     pub pins: BTreeMap<PinId, DatabaseImage>,
     /// By the index of the snapshot they came with.
     received: BTreeMap<u64, DatabaseImage>,
@@ -38,6 +41,7 @@ impl Database {
     pub(super) fn lose(&mut self) {
         self.queued.clear();
         self.pins.clear();
+        self.tasks.clear();
         self.received.clear();
     }
 
@@ -117,18 +121,27 @@ impl Cluster {
 
     pub(super) fn database_task(&mut self, place: usize, id: DatabaseTaskId, task: DatabaseTask) {
         self.commit(place);
+        self.database_mut(place).tasks.push_back((id, task));
+        self.finish_tasks(place);
+    }
+
+    /// Finishes what was begun, unless it takes longer.
+    pub(super) fn finish_tasks(&mut self, place: usize) {
         let compat = self.configs[place].compat;
-        let database = self.database_mut(place);
-        let answer = match task {
-            DatabaseTask::Hash => {
-                DatabaseAnswer::Hash(database.image.hash(HashScope::Replicated(compat)))
-            }
-            DatabaseTask::Defragment => {
-                database.total_bytes = 0;
-                DatabaseAnswer::Defragmented(database.size())
-            }
-        };
-        self.inputs.push_back((place, Input::DatabaseTaskDone { id, answer }));
+        while !self.database_mut(place).holds_tasks {
+            let database = self.database_mut(place);
+            let Some((id, task)) = database.tasks.pop_front() else { return };
+            let answer = match task {
+                DatabaseTask::Hash => {
+                    DatabaseAnswer::Hash(database.image.hash(HashScope::Replicated(compat)))
+                }
+                DatabaseTask::Defragment => {
+                    database.total_bytes = 0;
+                    DatabaseAnswer::Defragmented(database.size())
+                }
+            };
+            self.inputs.push_back((place, Input::DatabaseTaskDone { id, answer }));
+        }
     }
 
     pub(super) fn snapshot_task(&mut self, place: usize, task: SnapshotTask) {

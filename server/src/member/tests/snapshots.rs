@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::cluster::Cluster;
 use super::persistence::{image, puts, ready, state};
 use super::{get, put, value};
-use crate::config::ClusterState;
+use crate::config::{ClusterState, CompatVersion};
 use crate::member::io::{Input, Request, StreamItem, StreamKind, StreamMessage};
 use crate::proto::etcdserverpb as pb;
 use crate::storage::log::LogWrite;
@@ -296,5 +296,66 @@ fn waiting_clients_are_answered_across_an_install() {
     let read = cluster.replies.remove(&read).expect("answered");
     assert!(read.is_err() || read.is_ok_and(|read| value(read).as_deref() == Some("v")));
     assert!(cluster.replies.contains_key(&write));
+    assert_alike(&mut cluster);
+}
+
+#[test]
+fn each_version_tells_of_snapshots_in_its_own_way_and_cuts_when_it_does() {
+    let mut cluster = Cluster::new(1);
+    cluster.keeps_database = true;
+    let config = &mut cluster.configs[0];
+    config.compat = CompatVersion::V3_5;
+    (config.snapshot_count, config.snapshot_catchup_entries) = (120, 5);
+    cluster.start(0);
+    cluster.run(6 * SECOND);
+    puts(&mut cluster, 0, 110);
+    assert!(cluster.host(0).member.log_entry(1).is_some(), "3.5 cuts with a snapshot alone");
+    puts(&mut cluster, 0, 20);
+    cluster.run(SECOND);
+    let index = cluster.database_mut(0).marks[0].index;
+    let id = cluster.host(0).member.id().expect("running");
+    let tells = |cluster: &Cluster, line: String| assert!(cluster.has_line(0, &line), "{line}");
+    tells(
+        &cluster,
+        format!(
+            "triggering snapshot local-member-id={id} local-member-applied-index={index} \
+         local-member-snapshot-index=0 local-member-snapshot-count=120"
+        ),
+    );
+    tells(&cluster, format!("saved snapshot snapshot-index={index}"));
+    tells(&cluster, format!("compacted Raft logs compact-index={}", index - 5));
+    assert!(!cluster.has_line(0, "snapshot-forced") && !cluster.has_line(0, "to disk"));
+}
+
+#[test]
+fn a_state_that_nobody_takes_is_not_held_for_ever() {
+    let (mut cluster, behind) = lagging(3);
+    let leader = cluster.leader().expect("elected");
+    cluster.cut.clear();
+    // The leader asks for a state, and the follower is gone before it is there.
+    while cluster.database_mut(leader).pins.is_empty() && cluster.arrived.is_empty() {
+        cluster.run(Duration::from_millis(1));
+    }
+    cluster.kill(behind);
+    cluster.run(40 * SECOND);
+    assert!(cluster.database_mut(leader).pins.is_empty());
+    cluster.start(behind);
+    cluster.run(6 * SECOND);
+    assert_alike(&mut cluster);
+}
+
+#[test]
+fn nothing_is_installed_or_applied_while_the_database_is_copied() {
+    let (mut cluster, behind) = lagging(3);
+    cluster.database_mut(behind).holds_tasks = true;
+    let defragment = Request::Defragment(pb::DefragmentRequest::default());
+    let request = cluster.request(behind, defragment);
+    heal(&mut cluster);
+    assert!(!cluster.arrived.is_empty() && !cluster.has_line(behind, "applying snapshot"));
+    cluster.database_mut(behind).holds_tasks = false;
+    cluster.finish_tasks(behind);
+    cluster.run(4 * SECOND);
+    assert!(cluster.replies.remove(&request).is_some_and(|reply| reply.is_ok()));
+    assert!(cluster.has_line(behind, "applied snapshot"));
     assert_alike(&mut cluster);
 }

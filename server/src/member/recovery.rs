@@ -7,6 +7,7 @@ use super::membership::{Identity, Membership, json};
 use crate::lease::{Lessor, LessorConfig};
 use crate::mvcc::Store;
 use crate::planted::Planted;
+use crate::proto::raftpb::ConfState;
 use crate::storage::log::SnapshotMark;
 use crate::storage::schema::{DatabaseImage, SchemaError};
 
@@ -41,6 +42,22 @@ impl Recovered {
             alarms: Alarms::restore(image)?,
             unfinished: scheduled.filter(|revision| finished.unwrap_or(-1) < *revision),
         })
+    }
+
+    /// Raft's configuration; `None` in a database that nothing was applied to. Before 3.5 it was
+    /// not stored, and follows from the members.
+    pub(super) fn conf_state(&self) -> Option<ConfState> {
+        if self.mark.index == 0 || self.mark.conf_state.is_some() {
+            return self.mark.conf_state.clone();
+        }
+        let ids = |learners: bool| {
+            let members = self.membership.members();
+            members
+                .filter(|member| member.is_learner == learners)
+                .map(|member| member.id.0)
+                .collect()
+        };
+        Some(ConfState { voters: ids(false), learners: ids(true), ..ConfState::default() })
     }
 
     /// What the log tells of the members that were found.

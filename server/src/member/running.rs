@@ -204,11 +204,11 @@ impl Start {
     ) -> Result<Consensus, Stop> {
         // The database may be further than the snapshot. Its configuration is the member's, and
         // changes that it covers are not made again.
-        let conf_state = recovered.and_then(|found| found.mark.conf_state.as_ref());
+        let conf_state = recovered.and_then(Recovered::conf_state);
         let origin = Origin {
             hard_state: self.hard_state,
             snapshot: &self.snapshot,
-            conf_state: conf_state.or(self.snapshot.conf_state.as_ref()),
+            conf_state: conf_state.as_ref().or(self.snapshot.conf_state.as_ref()),
             entries: &self.entries,
             next_number: self.next_number,
             syncs_commit: !self.database.is_kept,

@@ -324,6 +324,9 @@ impl Running {
         self.adopt_peers(&membership, out);
         let SnapshotMark { index, term, .. } = recovered.mark;
         if index > 0 {
+            if recovered.mark.conf_state.is_none() {
+                self.persistence.configured();
+            }
             let (revision, digest) = (self.store.revision(), self.digest());
             let (voters, learners) = self.consensus.configuration();
             let note = Note::Loaded { index, term, revision, digest, voters, learners };

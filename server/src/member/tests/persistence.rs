@@ -288,3 +288,29 @@ fn a_database_that_is_behind_its_snapshot_is_refused() {
     let stop = cluster.host(0).stop.clone().expect("it stops");
     assert!(stop.reason.ends_with("(snap: snapshot file doesn't exist)"), "{}", stop.reason);
 }
+
+#[test]
+fn a_database_of_before_3_5_has_its_configuration_in_its_members() {
+    let mut cluster = ready(3);
+    puts(&mut cluster, 0, 30);
+    cluster.run(SECOND);
+    cluster.kill(0);
+    let mut rows = DatabaseImage::new();
+    for (name, bucket) in image(&mut cluster, 0).buckets() {
+        rows.create_bucket(name.clone());
+        for (key, value) in bucket.iter().filter(|(key, _)| key[..] != b"confState"[..]) {
+            rows.insert(name.clone(), key.clone(), value.clone());
+        }
+    }
+    cluster.database_mut(0).image = rows;
+    cluster.database_mut(0).marks.clear();
+    cluster.start(0);
+    cluster.run(4 * SECOND);
+    cluster.ask(0, put("k", "w")).expect("put");
+    cluster.run(SECOND);
+    let voters =
+        image(&mut cluster, 0).mark().expect("readable").conf_state.map(|state| state.voters);
+    assert_eq!(voters.map(|voters| voters.len()), Some(3));
+    let first = state(&mut cluster, 0);
+    assert_eq!(state(&mut cluster, 1), first);
+}

@@ -6,6 +6,9 @@ pub mod peers;
 mod bolt;
 
 #[cfg(test)]
+mod database;
+
+#[cfg(test)]
 mod process_world;
 
 #[cfg(test)]

@@ -33,9 +33,24 @@ pub fn skip(test: &str, missing: &str, remedy: &str) {
     let _ = std::io::stderr().write_all(skipped.as_bytes());
 }
 
+/// One of `etcd`, `etcdctl` and `etcdutl` of a minor version; a missing one is said as for `etcd`.
+pub fn tool(test: &str, binary: &str, minor: &str) -> Option<PathBuf> {
+    let found = look(&["--tools", "--no-build", minor], binary, minor);
+    if found.is_none() {
+        let missing = format!("no {binary} {minor} on this machine");
+        skip(test, &missing, &format!("scripts/peers.sh --tools {minor}"));
+    }
+    found
+}
+
 fn find(minor: &str) -> Option<PathBuf> {
+    look(&["--no-build", minor], "etcd", minor)
+}
+
+fn look(arguments: &[&str], binary: &str, minor: &str) -> Option<PathBuf> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/peers.sh");
-    let output = Command::new(script).args(["--no-build", minor]).output().ok()?;
+    let output = Command::new(script).args(arguments).output().ok()?;
     let lines = String::from_utf8(output.stdout).ok()?;
-    lines.lines().find_map(|line| line.strip_prefix(&format!("etcd-{minor}="))).map(PathBuf::from)
+    let wanted = format!("{binary}-{minor}=");
+    lines.lines().find_map(|line| line.strip_prefix(&wanted)).map(PathBuf::from)
 }

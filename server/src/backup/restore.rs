@@ -8,6 +8,7 @@ use std::io::ErrorKind;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use prost::Message as _;
 
 use super::copy::copy;
 use super::{BackupError, Place};
@@ -20,11 +21,11 @@ use crate::member::identity::cluster_id;
 use crate::member::io::{Level, LogLine};
 use crate::member::membership::{Identity, MemberChange, Membership};
 use crate::mvcc::Revision;
-use crate::proto::raftpb::ConfState;
+use crate::proto::raftpb::{ConfChange, ConfState};
 use crate::storage::bolt::{Bolt, BoltOptions, ReadTx};
 use crate::storage::database::BucketChange;
 use crate::storage::disk::Disk;
-use crate::storage::log::{HardState, LogNumber, LogWrite, SnapshotMark};
+use crate::storage::log::{HardState, LogEntry, LogNumber, LogWrite, SnapshotMark};
 use crate::storage::schema::{self, bucket};
 use crate::storage::snap::{self, MembersImage};
 use crate::storage::wal::{Wal, WalSettings};
@@ -212,6 +213,20 @@ fn latest_revision(tx: &ReadTx) -> Result<i64, BackupError> {
     Ok(latest)
 }
 
+/// The entries that add the members. Changes that nobody waits for have the ID 0, which 3.7 leaves
+/// out.
+fn entries(cluster: &RestoredCluster, compat: CompatVersion) -> Vec<LogEntry> {
+    let mut entries = bootstrap_entries(&cluster.members);
+    if compat < CompatVersion::V3_7 {
+        return entries;
+    }
+    for entry in &mut entries {
+        let change = ConfChange::decode(entry.data.clone()).expect("it was just encoded");
+        entry.data = ConfChange { id: None, ..change }.encode_to_vec().into();
+    }
+    entries
+}
+
 /// The log of a member that has committed the entries of a new cluster and saved a snapshot.
 fn write_log(
     disk: &Rc<dyn Disk>,
@@ -226,7 +241,7 @@ fn write_log(
     let mut wal = Wal::create(Rc::clone(disk), &wal_dir.path, WalSettings::ETCD, metadata)?;
     let vote = cluster.members.first().map_or(0, |member| member.id.0);
     let hard_state = HardState { vote, ..bootstrap_state(&cluster.members) };
-    let entries = bootstrap_entries(&cluster.members);
+    let entries = entries(cluster, settings.compat);
     let saved = LogWrite::Save { entries, hard_state: Some(hard_state), sync: true };
     wal.append(LogNumber(1), &saved)?;
     wal.commit()?;

@@ -268,7 +268,9 @@ impl Encoder {
                     put_varint(&mut configuration, id);
                 }
             }
-            configuration.extend_from_slice(&[0x28, u8::from(conf.auto_leave())]);
+            if let Some(auto_leave) = conf.auto_leave {
+                configuration.extend_from_slice(&[0x28, u8::from(auto_leave)]);
+            }
         }
         self.scratch.clear();
         self.scratch.push(0x08);

@@ -1,0 +1,7 @@
+//! Databases and snapshots between etcd and us: what etcd wrote is read, and etcd's tools and
+//! members take what we write.
+
+mod fixtures;
+mod start;
+mod tools;
+mod written;

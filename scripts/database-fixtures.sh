@@ -30,12 +30,14 @@ call() {
 
 encode() { printf %s "$1" | base64 -w0; }
 
+put() { call kv/put "{\"key\":\"$(encode "$1")\",\"value\":\"$(encode "$2")\"}"; }
+
 fill() {
     local index
     call lease/grant '{"ID":7,"TTL":3600}'
     call lease/grant '{"ID":4660,"TTL":60}'
     for index in $(seq 240); do
-        call kv/put "{\"key\":\"$(encode "key$((index % 80))")\",\"value\":\"$(encode "value $index")\"}"
+        put "key$((index % 80))" "value $index"
     done
     call kv/put "{\"key\":\"$(encode large)\",\"value\":\"$(head -c 9000 /dev/zero | base64 -w0)\"}"
     call kv/put "{\"key\":\"$(encode leased)\",\"value\":\"\",\"lease\":7}"
@@ -65,7 +67,8 @@ record() {
     sleep 2
     fill >"$work/answers"
     sleep 1
-    ETCDCTL_API=3 $etcdctl endpoint hashkv -w json 2>/dev/null | sed 's/"Endpoint":"[^"]*",//' >"$into/HASHKV"
+    ETCDCTL_API=3 $etcdctl endpoint hashkv -w json 2>/dev/null |
+        sed 's/"Endpoint":"[^"]*",//' >"$into/HASHKV"
     call maintenance/hash '{}' >"$into/HASH"
     ETCDCTL_API=3 $etcdctl snapshot save "$work/saved" >/dev/null 2>&1
     kill -TERM "$member"
@@ -83,7 +86,8 @@ for minor in "${minors[@]}"; do
     cp "$newest" "$into/"
     tool=$minor
     [ "$minor" != 3.4 ] || tool=3.5
-    "$(binary etcdutl "$tool")" snapshot status "$into/snapshot.db" -w json >"$into/STATUS" 2>/dev/null
+    "$(binary etcdutl "$tool")" snapshot status "$into/snapshot.db" -w json \
+        >"$into/STATUS" 2>/dev/null
     "$(binary etcd "$minor")" --version | sed -n 1p >"$into/VERSION"
     chmod 644 "$into"/*
     rm -rf "$work"

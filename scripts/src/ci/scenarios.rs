@@ -11,6 +11,9 @@ use super::{Scope, cargo};
 const REPEATED: [&str; 3] =
     ["bootstrap/token-collision-peer-hidden", "process/chaos", "partition/shapes"];
 
+/// Scenarios that are ended at their disk operations in turn.
+const CRASHED: [&str; 3] = ["crash/first-start", "crash/write-load", "crash/member-add"];
+
 /// What every version is asked, and the groups that a full run adds.
 const ASKED: &[&str] = &["bootstrap"];
 const ASKED_IN_FULL: &[&str] = &["bootstrap", "membership", "disk", "partition", "process"];
@@ -21,13 +24,22 @@ pub fn in_the_loop(root: &Path, scope: Scope) -> Vec<Stage> {
         Scope::Change => "1..3",
         Scope::Full => "1..50",
     };
+    let (crashed, every) = match scope {
+        Scope::Change => (&CRASHED[..1], "6"),
+        Scope::Full => (&CRASHED[..], "1"),
+    };
+    let crash = |scenario: &&str| {
+        let mut enumerate = detsim(root, scope);
+        stage::command(scenario, enumerate.args(["enumerate", scenario, "--every", every]))
+    };
     let mut repeated = detsim(root, scope);
     repeated.args(["run", "--check-determinism", "--seed", "1"]).args(REPEATED);
-    vec![
+    let stages = vec![
         stage::command("scenario form", detsim(root, scope).args(["fmt", "--check"])),
         stage::command("loop world", detsim(root, scope).args(["run", "--seeds", seeds])),
         stage::command("determinism", &mut repeated),
-    ]
+    ];
+    stages.into_iter().chain(crashed.iter().map(crash)).collect()
 }
 
 /// Tests the tester: every planted defect must be found.

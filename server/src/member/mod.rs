@@ -236,32 +236,27 @@ impl Member {
         next_call: CallId,
         out: &mut Outputs,
     ) {
-        let metadata = bootstrap::encode_metadata(identity.member, identity.cluster);
-        let create = LogWrite::Create { metadata };
-        out.push(Output::Log(Staged::new(LogNumber(1), create, Vec::new())));
-        let mut awaited = LogNumber(1);
-        let mut start = Start {
+        let (entries, hard_state) = match founders {
+            [] => (Vec::new(), HardState::default()),
+            _ => (bootstrap::bootstrap_entries(founders), bootstrap::bootstrap_state(founders)),
+        };
+        let create = LogWrite::Create {
+            metadata: bootstrap::encode_metadata(identity.member, identity.cluster),
+            entries: entries.clone(),
+            hard_state,
+        };
+        let awaited = LogNumber(1);
+        out.push(Output::Log(Staged::new(awaited, create, Vec::new())));
+        let start = Start {
             identity,
-            hard_state: HardState::default(),
+            hard_state,
             snapshot: SnapshotMark::default(),
-            entries: Vec::new(),
+            entries,
             next_number: 2,
             database: std::mem::take(&mut self.database),
             next_call,
             remotes,
         };
-        if !founders.is_empty() {
-            awaited = LogNumber(2);
-            start.entries = bootstrap::bootstrap_entries(founders);
-            start.hard_state = bootstrap::bootstrap_state(founders);
-            start.next_number = 3;
-            let write = LogWrite::Save {
-                entries: start.entries.clone(),
-                hard_state: Some(start.hard_state),
-                sync: true,
-            };
-            out.push(Output::Log(Staged::new(awaited, write, Vec::new())));
-        }
         self.phase = Phase::Creating(Box::new(Creating { start, awaited }));
     }
 

@@ -56,10 +56,15 @@ pub struct SnapshotMark {
 /// One write to the log. Writes are durable in the order they are staged.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum LogWrite {
-    /// Creates the log directory with its metadata record and the mark {0, 0}.
+    /// Creates the log directory with its metadata record, the mark {0, 0} and what the log begins
+    /// with, all at once: a founder whose log has no entries would not know its cluster.
     Create {
         /// A marshalled `etcdserverpb.Metadata`.
         metadata: Bytes,
+        /// From index 1; none for one who joins.
+        entries: Vec<LogEntry>,
+        /// After them.
+        hard_state: HardState,
     },
     /// Entries first, then the hard state. An entry at an index already held replaces it and all
     /// that follow.
@@ -80,6 +85,22 @@ pub enum LogWrite {
 }
 
 impl LogWrite {
+    /// The first write of a log that begins without entries.
+    pub fn create(metadata: Bytes) -> LogWrite {
+        LogWrite::Create { metadata, entries: Vec::new(), hard_state: HardState::default() }
+    }
+
+    /// The entries and the hard state that it writes.
+    pub fn content(&self) -> (&[LogEntry], Option<HardState>) {
+        match self {
+            LogWrite::Create { entries, hard_state, .. } => {
+                (entries, Some(*hard_state).filter(|state| *state != HardState::default()))
+            }
+            LogWrite::Save { entries, hard_state, .. } => (entries, *hard_state),
+            LogWrite::Snapshot(_) => (&[], None),
+        }
+    }
+
     /// Whether the write is worth nothing before a sync.
     pub fn needs_sync(&self) -> bool {
         match self {

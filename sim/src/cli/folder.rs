@@ -33,11 +33,12 @@ impl Folder {
         project(&here).map_or_else(|| here.join("detsim-runs"), |it| it.join("reports/out/run"))
     }
 
-    /// Where those of a sweep go: into the project's `reports/out` too, or beside where the command
-    /// is given when that is no project.
-    pub fn usual_of_sweep() -> PathBuf {
+    /// Where those of another command go: into the project's `reports/out` too, or beside where the
+    /// command is given when that is no project.
+    pub fn usual_of(command: &str) -> PathBuf {
         let here = std::env::current_dir().unwrap_or_default();
-        project(&here).map_or_else(|| here.join("detsim-sweep"), |it| it.join("reports/out/sweep"))
+        let beside = || here.join(format!("detsim-{command}"));
+        project(&here).map_or_else(beside, |it| it.join("reports/out").join(command))
     }
 
     /// Where it is.

@@ -9,6 +9,7 @@
 mod campaign;
 mod check;
 mod determinism;
+mod enumerate;
 mod explain;
 mod folder;
 mod library;
@@ -68,6 +69,12 @@ enum Command {
     Replay(Replay),
     /// Test the tester: find every planted defect, and nothing where its trigger is off.
     Planted(Planted),
+    /// Kill a member, or cut its power, at every disk operation of a scenario in turn.
+    ///
+    /// The scenario is run once as it is, and its disk operations are counted. Then it is run for
+    /// each operation of each member, which ends right after it or half-way through it, and is
+    /// started again a little later. Every run must hold all that the scenario's checkers ask for.
+    Enumerate(enumerate::Enumerate),
     /// Make the page of one run, from its record or by doing it again.
     Explain(Explain),
     /// Judge histories in files: records of runs, reports of etcd's robustness tests, Jepsen's EDN.
@@ -218,6 +225,7 @@ pub fn main() -> ExitCode {
         Some(Command::Run(command)) => run(command),
         Some(Command::Sweep(command)) => sweep::sweep(&command),
         Some(Command::Replay(command)) => replay(command),
+        Some(Command::Enumerate(command)) => enumerate::enumerate(&command),
         Some(Command::Planted(command)) => planted::test(&command.scenarios, command.budget),
         Some(Command::Explain(command)) => explain::explain(&command),
         Some(Command::Check(command)) => check::check(&command),

@@ -127,6 +127,11 @@ impl VirtualDisk {
         self.state.borrow().operations()
     }
 
+    /// How many of them changed something, or made it durable.
+    pub fn changes(&self) -> u64 {
+        self.state.borrow().changes()
+    }
+
     /// A digest of all operations with their contents and times.
     pub fn trace_hash(&self) -> u64 {
         self.state.borrow().trace()
@@ -188,8 +193,8 @@ impl VirtualDisk {
         self.state.borrow_mut().recover(now_ns)
     }
 
-    /// Watches for the so manieth operation of a kind from now on; `None` for none.
-    pub fn await_operation(&self, awaited: Option<(OperationKind, u32)>) {
+    /// Watches for the so manieth operation of these kinds from now on; `None` for none.
+    pub fn await_operation(&self, awaited: Option<(&'static [OperationKind], u32)>) {
         let mut state = self.state.borrow_mut();
         state.awaited = awaited.filter(|(_, count)| *count > 0);
         state.seen = None;

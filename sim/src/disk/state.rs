@@ -35,14 +35,16 @@ pub(super) struct State {
     pub(super) epoch: u64,
     pub(super) queue: Queue,
     pub(super) faults: Faults,
-    /// The so manieth operation of a kind from now, and when it began and ended once it did.
-    pub(super) awaited: Option<(Kind, u32)>,
+    /// The so manieth operation of these kinds from now, and when it began and ended once it did.
+    pub(super) awaited: Option<(&'static [Kind], u32)>,
     pub(super) seen: Option<(u64, u64)>,
     pub(super) names: Names,
     files: Vec<Option<Inode>>,
     fault_rng: ChaCha8Rng,
     handles: u64,
     operations: u64,
+    /// Those that change something, or make it durable.
+    changes: u64,
     trace: u64,
     /// Where operations are written down for a reader, and as whose.
     told: Option<(usize, Lines)>,
@@ -111,6 +113,7 @@ impl State {
             fault_rng: ChaCha8Rng::from_seed(key),
             handles: 0,
             operations: 0,
+            changes: 0,
             trace: 0,
             told: None,
         }
@@ -128,6 +131,10 @@ impl State {
         self.operations
     }
 
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
+    }
+
     pub(super) fn trace(&self) -> u64 {
         self.trace
     }
@@ -135,10 +142,11 @@ impl State {
     /// Takes an operation into the queue and the trace; returns when it ends.
     fn operation(&mut self, kind: Kind, what: &[u64], content: &[u8]) -> u64 {
         self.operations += 1;
+        self.changes += u64::from(kind != Kind::Read);
         let begun = self.queue.free_at();
         let end = self.queue.add(kind, content.len());
         if let Some((awaited, left)) = &mut self.awaited
-            && *awaited == kind
+            && awaited.contains(&kind)
         {
             *left -= 1;
             if *left == 0 {

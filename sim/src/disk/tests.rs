@@ -399,7 +399,7 @@ fn content_kept_aside_comes_back() {
 fn the_awaited_operation_is_told_with_its_beginning_and_its_end() {
     let disk = disk();
     disk.begin(100);
-    disk.await_operation(Some((OperationKind::Sync, 2)));
+    disk.await_operation(Some((&[OperationKind::Sync], 2)));
     let mut file = disk.create("a").expect("there is room");
     file.sync_data().expect("it can");
     assert_eq!(disk.take_awaited(), None);

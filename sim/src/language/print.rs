@@ -164,9 +164,22 @@ impl fmt::Display for Action {
             Action::KillAt(targets, Some(trap)) => {
                 let word =
                     OCCASIONS.iter().find(|(_, it)| *it == trap.occasion).map_or("", |it| it.0);
-                let side = if trap.side == Side::Before { "before" } else { "after" };
+                let side = match trap.side {
+                    Side::Before => "before",
+                    Side::Within => "within",
+                    Side::After => "after",
+                };
                 write!(f, "kill-at {} {side}={word}", listed(targets))?;
-                if trap.count > 1 { write!(f, " count={}", trap.count) } else { Ok(()) }
+                if trap.count > 1 {
+                    write!(f, " count={}", trap.count)?;
+                }
+                if trap.power {
+                    f.write_str(" power")?;
+                }
+                match trap.back {
+                    Some(back) => write!(f, " back={}", show_duration(back)),
+                    None => Ok(()),
+                }
             }
             Action::PowerLoss(targets) => write!(f, "power-loss {}", listed(targets)),
             Action::Pause(targets) => write!(f, "pause {}", listed(targets)),

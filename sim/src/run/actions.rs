@@ -183,7 +183,7 @@ impl Runner<'_> {
                 || member.has_drift
                 || member.is_slow
                 || member.fails_to_write
-                || member.is_trapped
+                || member.trap.is_some()
                 || member.is_downed
         });
         self.history.healed = (self.faults.any && !is_bad && !is_hurt).then(|| self.world.now());

@@ -7,12 +7,12 @@
 
 use std::time::Duration;
 
-use detsim_reports::record::Severity;
+use detsim_reports::record::{Severity, Time};
 
 use super::member::{Excuse, Role, launch};
 use super::runner::{Runner, Stop};
 use crate::language::ast::Flag;
-use crate::world::{ClockFault, DiskFault, NetworkFault, Trap, WorldError};
+use crate::world::{ClockFault, DiskFault, NetworkFault, Occasion, Trap, WorldError};
 
 /// How long a member that joins may wait for another whose host does not answer: two seconds for
 /// the list of members, seven for its version, seven to learn whether a downgrade is under way.
@@ -26,24 +26,50 @@ impl Runner<'_> {
         trap: Option<Trap>,
     ) -> Result<bool, WorldError> {
         let member = &self.members[place];
-        let can = if trap.is_some() { member.is_up } else { member.is_trapped };
+        // A disk can be watched before there is a process.
+        let can = match trap {
+            Some(trap) => member.is_up || !matches!(trap.occasion, Occasion::Send(_)),
+            None => member.trap.is_some(),
+        };
         if !can {
             return Ok(false);
         }
         self.world.trap(place, trap)?;
-        self.members[place].is_trapped = trap.is_some();
+        self.members[place].trap = trap;
         Ok(true)
     }
 
-    /// A member's process was killed at the moment that a fault had named.
+    /// A member's process was killed at the moment that was named, or its power cut.
     pub(super) fn trapped(&mut self, place: usize) {
         self.in_fault = true;
         self.went_down(place);
         self.in_fault = false;
-        self.members[place].is_trapped = false;
-        let what = format!("kill {}", self.members[place].name);
+        let member = &mut self.members[place];
+        let trap = member.trap.take();
+        let is_power = trap.is_some_and(|trap| trap.power);
+        if is_power {
+            member.is_intact &= !std::mem::take(&mut member.is_treacherous);
+        }
+        let what = if is_power { "power-loss" } else { "kill" };
+        let what = format!("{what} {}", member.name);
         self.incident(vec![place], what);
+        self.faults.any = true;
         self.note_healed();
+        if let Some(back) = trap.and_then(|trap| trap.back) {
+            self.returning.push((self.world.now().after(back), place));
+        }
+    }
+
+    /// Starts those again whose time to come back has come.
+    pub(super) fn return_due(&mut self) -> Result<(), Stop> {
+        let now = self.world.now();
+        let is_due = |(at, _): &mut (Time, usize)| *at <= now;
+        let due: Vec<usize> =
+            self.returning.extract_if(.., is_due).map(|(_, place)| place).collect();
+        for place in due {
+            self.bring_back(place)?;
+        }
+        Ok(())
     }
 
     pub(super) fn act_clock(&mut self, place: usize, fault: ClockFault) -> Result<(), WorldError> {

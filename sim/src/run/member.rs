@@ -4,7 +4,7 @@
 use detsim_reports::record::Time;
 
 use crate::language::ast::Flag;
-use crate::world::{DiskFault, Launch, World};
+use crate::world::{DiskFault, Launch, Trap, World};
 
 /// Its part in the cluster's configuration, as far as the script has made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,8 +57,8 @@ pub struct Member {
     pub has_drift: bool,
     /// Its processor is slow.
     pub is_slow: bool,
-    /// It is to be killed at a moment to come.
-    pub is_trapped: bool,
+    /// The moment to come at which it is to be killed.
+    pub trap: Option<Trap>,
     /// Its next read fails.
     pub fails_to_read: bool,
     /// Its next write or sync fails.
@@ -104,7 +104,7 @@ impl Member {
             is_read_only: false,
             has_drift: false,
             is_slow: false,
-            is_trapped: false,
+            trap: None,
             fails_to_read: false,
             fails_to_write: false,
             is_intact: true,

@@ -78,6 +78,8 @@ pub struct Runner<'w> {
     pub(super) schedule: Schedule,
     /// Operations that a fault asked for and nobody waits for.
     pub(super) asked: BTreeMap<OpId, Asked>,
+    /// Members that come back at a time of their own.
+    pub(super) returning: Vec<(Time, usize)>,
     pub(super) timed: Vec<Statement>,
     pub(super) nemeses: Vec<Named>,
     pub(super) plan: Plan,
@@ -114,6 +116,7 @@ impl<'w> Runner<'w> {
             in_fault: false,
             schedule: Schedule::default(),
             asked: BTreeMap::new(),
+            returning: Vec::new(),
             timed: Vec::new(),
             nemeses: Vec::new(),
             plan: Plan::default(),
@@ -329,7 +332,8 @@ impl<'w> Runner<'w> {
 
     /// One event, or the time of the next one that the runner itself wants.
     fn step(&mut self, until: Time) -> Result<(), Stop> {
-        let next = until.min(self.traffic.next_timer()).min(self.schedule.next_at());
+        let back = self.returning.iter().map(|(at, _)| *at).min().unwrap_or(Time::NEVER);
+        let next = until.min(self.traffic.next_timer()).min(self.schedule.next_at()).min(back);
         match self.world.advance(next) {
             WorldEvent::Completed { op, outcome } => {
                 let asked = self.asked.remove(&op).map(|asked| (asked, outcome.clone()));
@@ -347,6 +351,7 @@ impl<'w> Runner<'w> {
             WorldEvent::Trapped { member } => self.trapped(member),
             WorldEvent::Reached => {}
         }
+        self.return_due()?;
         self.do_scheduled()?;
         let (traffic, mut way) = self.traffic();
         traffic.ring(&mut way);

@@ -209,15 +209,18 @@ pub enum Occasion {
     Sync,
     /// A change of names or lengths: a file is made, renamed, removed, cut.
     Name,
+    /// Any of these.
+    Disk,
     /// A raft message of this class is sent.
     Send(MessageClass),
 }
 
-/// Before or after.
+/// Before or after, or half-way, which only disk operations have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Side {
     Before,
+    Within,
     After,
 }
 
@@ -230,6 +233,10 @@ pub struct Trap {
     pub occasion: Occasion,
     /// The so manieth time from now, from 1.
     pub count: u32,
+    /// Its machine loses power then; otherwise only the process is killed.
+    pub power: bool,
+    /// It is started again so long afterwards, as it was.
+    pub back: Option<Duration>,
 }
 
 /// How a member's process ended.
@@ -265,7 +272,7 @@ pub enum WorldEvent {
         /// How.
         exit: Exit,
     },
-    /// A member's process was killed at the moment that `World::trap` had named.
+    /// A member's process was killed, or its power cut, at the moment that `World::trap` had named.
     Trapped {
         /// Its place.
         member: usize,
@@ -352,6 +359,11 @@ pub trait World {
             None => Ok(()),
             Some(_) => Err(WorldError::Unsupported { world: self.name(), what }),
         }
+    }
+    /// How many operations have changed what is on a member's disk, or made it durable; where that
+    /// is known.
+    fn disk_changes(&self, _member: usize) -> Option<u64> {
+        None
     }
     /// How long each step of a member takes its processor; zero for what is usual.
     fn processor(&mut self, _member: usize, step: Duration) -> Result<(), WorldError> {

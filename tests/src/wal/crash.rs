@@ -111,7 +111,7 @@ fn recover(disk: &VirtualDisk) -> Option<LogImage> {
         writer.commit().unwrap();
     };
     if image.is_none() {
-        append(&LogWrite::Create { metadata: Bytes::from_static(super::script::METADATA) });
+        append(&LogWrite::create(Bytes::from_static(super::script::METADATA)));
     }
     let image = image.unwrap_or_default();
     let (index, term) = match image.entries.last() {

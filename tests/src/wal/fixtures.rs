@@ -33,7 +33,7 @@ fn rewrite(from: &[LogRecord]) -> Vec<u8> {
     let disk = MemoryDisk::new();
     let (mut writer, ..) = LogWriter::open(Rc::new(disk.clone()), DIR, SETTINGS).unwrap();
     let writes = from.iter().filter_map(|record| match record.clone() {
-        LogRecord::Metadata(metadata) => Some(LogWrite::Create { metadata }),
+        LogRecord::Metadata(metadata) => Some(LogWrite::create(metadata)),
         LogRecord::Snapshot(mark) if mark.index == 0 => None,
         LogRecord::Snapshot(mark) => Some(LogWrite::Snapshot(mark)),
         LogRecord::Entry(entry) => {

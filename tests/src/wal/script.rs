@@ -43,7 +43,7 @@ pub fn script(seed: u64, writes: usize) -> Script {
         script: Script { writes: Vec::new(), records_after: Vec::new(), records: Vec::new() },
         snapshot: 0,
     };
-    life.push(LogWrite::Create { metadata: Bytes::from_static(METADATA) });
+    life.push(LogWrite::create(Bytes::from_static(METADATA)));
     life.script.records.push(Record::Mark(SnapshotMark::default()));
     life.script.records_after[0] = 1;
     while life.script.writes.len() < writes {

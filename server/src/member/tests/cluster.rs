@@ -357,20 +357,14 @@ impl Cluster {
 
 /// What a log would hold after a write.
 fn write(log: &mut Option<LogImage>, write: &LogWrite) {
-    match write {
-        LogWrite::Create { metadata } => {
-            *log = Some(LogImage { metadata: metadata.clone(), ..LogImage::default() });
-        }
-        LogWrite::Save { entries, hard_state, .. } => {
-            let log = log.as_mut().expect("created first");
-            if let Some(first) = entries.first() {
-                log.entries.retain(|entry| entry.index < first.index);
-                log.entries.extend_from_slice(entries);
-            }
-            if let Some(hard_state) = hard_state {
-                log.hard_state = *hard_state;
-            }
-        }
-        LogWrite::Snapshot(_) => {}
+    if let LogWrite::Create { metadata, .. } = write {
+        *log = Some(LogImage { metadata: metadata.clone(), ..LogImage::default() });
     }
+    let log = log.as_mut().expect("created first");
+    let (entries, hard_state) = write.content();
+    if let Some(first) = entries.first() {
+        log.entries.retain(|entry| entry.index < first.index);
+        log.entries.extend_from_slice(entries);
+    }
+    log.hard_state = hard_state.unwrap_or(log.hard_state);
 }

@@ -163,7 +163,7 @@ fn write(number: u64, index: u64) -> DatabaseWrite {
 fn log(opened: &mut Opened, numbers: u64, entries: std::ops::RangeInclusive<u64>) {
     let writer = &mut opened.writer;
     if writer.wal().is_none() {
-        let create = LogWrite::Create { metadata: Bytes::from_static(b"m") };
+        let create = LogWrite::create(Bytes::from_static(b"m"));
         writer.append(LogNumber(numbers), &create).unwrap();
     }
     for index in entries {

@@ -27,7 +27,7 @@ pub use replay::LogRecord;
 pub use writer::LogWriter;
 
 use super::disk::{Disk, File, Path};
-use super::log::{HardState, LogNumber, LogReceipt, LogWrite, SnapshotMark};
+use super::log::{HardState, LogEntry, LogNumber, LogReceipt, LogWrite, SnapshotMark};
 use crate::member::io::{Level, LogLine};
 use segment::{SegmentName, Tail, join, parent};
 
@@ -67,13 +67,25 @@ pub struct Wal {
 }
 
 impl Wal {
-    /// Creates a log in `dir`, which must hold none: it appears there whole or not at all. `dir` is
-    /// renamed into place, so it is not the disk's root.
+    /// Creates a log without entries.
     pub fn create(
         disk: Rc<dyn Disk>,
         dir: &Path,
         settings: WalSettings,
         metadata: Bytes,
+    ) -> Result<Wal, WalError> {
+        Wal::create_with(disk, dir, settings, metadata, &[], HardState::default())
+    }
+
+    /// Creates a log in `dir`, which must hold none: it appears there whole or not at all. `dir` is
+    /// renamed into place, so it is not the disk's root.
+    pub fn create_with(
+        disk: Rc<dyn Disk>,
+        dir: &Path,
+        settings: WalSettings,
+        metadata: Bytes,
+        entries: &[LogEntry],
+        state: HardState,
     ) -> Result<Wal, WalError> {
         assert!(!dir.is_empty(), "a log is not the root of its disk");
         if exists(&*disk, dir)? {
@@ -89,6 +101,12 @@ impl Wal {
             encoder.crc(buffer);
             encoder.metadata(buffer, &metadata);
             encoder.snapshot(buffer, &SnapshotMark::default());
+            for entry in entries {
+                encoder.entry(buffer, entry);
+            }
+            if state != HardState::default() {
+                encoder.state(buffer, state);
+            }
         })?;
         tail.sync()?;
         disk.sync_dir(&building).map_err(WalError::io("fsync", &*building))?;
@@ -105,8 +123,8 @@ impl Wal {
             dir: dir.to_owned(),
             settings,
             metadata,
-            state: HardState::default(),
-            last_index: 0,
+            state,
+            last_index: entries.last().map_or(0, |entry| entry.index),
             snapshot_index: 0,
             held: Vec::new(),
             tail_name,

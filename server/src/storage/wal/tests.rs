@@ -360,7 +360,7 @@ fn a_writer_creates_its_log_with_the_first_write() {
     let put = save(vec![entry(1, 1, b"x")], Some((1, 0, 1)));
     assert!(matches!(writer.append(LogNumber(1), &put), Err(WalError::NotCreated { number: 1 })));
     let metadata = Bytes::from_static(b"meta");
-    writer.append(LogNumber(1), &LogWrite::Create { metadata }).unwrap();
+    writer.append(LogNumber(1), &LogWrite::create(metadata)).unwrap();
     writer.append(LogNumber(2), &put).unwrap();
     assert_eq!(writer.commit().unwrap().up_to(), LogNumber(2));
     drop(writer);

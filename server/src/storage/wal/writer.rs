@@ -75,9 +75,15 @@ impl LogWriter {
         }
         match (&mut self.wal, write) {
             (Some(wal), write) => wal.append(number, write),
-            (None, LogWrite::Create { metadata }) => {
-                let disk = Rc::clone(&self.disk);
-                let created = Wal::create(disk, &self.dir, self.settings, metadata.clone());
+            (None, LogWrite::Create { metadata, entries, hard_state }) => {
+                let created = Wal::create_with(
+                    Rc::clone(&self.disk),
+                    &self.dir,
+                    self.settings,
+                    metadata.clone(),
+                    entries,
+                    *hard_state,
+                );
                 self.has_failed = created.is_err();
                 let mut wal = created?;
                 wal.appended = number;

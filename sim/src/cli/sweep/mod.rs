@@ -116,7 +116,7 @@ pub fn sweep(command: &Sweep) -> Result<u8, Usage> {
         return Ok(0);
     }
     let habits = Habits { faults: command.faults, check_per_10k: command.check_determinism };
-    let directory = command.out.clone().unwrap_or_else(Folder::usual_of_sweep);
+    let directory = command.out.clone().unwrap_or_else(|| Folder::usual_of("sweep"));
     let head = Head::new(show_duration(habits.faults), show_percent(habits.check_per_10k))
         .map_err(|error| Usage(format!("this program cannot be read: {error}")))?;
     let (state, runs) = match command.resume {

@@ -78,10 +78,11 @@ pub const DISK_FAULTS: [(&str, DiskFault); 19] = [
 ];
 
 /// What a process does that it can be killed at, by their words.
-pub const OCCASIONS: [(&str, Occasion); 9] = [
+pub const OCCASIONS: [(&str, Occasion); 10] = [
     ("write", Occasion::Write),
     ("sync", Occasion::Sync),
     ("name", Occasion::Name),
+    ("disk", Occasion::Disk),
     ("message", Occasion::Send(MessageClass::All)),
     ("heartbeats", Occasion::Send(MessageClass::Heartbeats)),
     ("appends", Occasion::Send(MessageClass::Appends)),
@@ -95,6 +96,7 @@ pub const OCCASION_WORDS: &[&str] = &[
     "write",
     "sync",
     "name",
+    "disk",
     "message",
     "heartbeats",
     "appends",
@@ -103,12 +105,18 @@ pub const OCCASION_WORDS: &[&str] = &[
     "snapshots",
 ];
 
+/// Those that take time.
+const DISK_WORDS: &[&str] = &["write", "sync", "name", "disk"];
+
 /// What `kill-at` may be told.
-const TRAP: [Parameter; 4] = [
+const TRAP: [Parameter; 7] = [
     parameter("never", Kind::Switch, "it is killed at no moment to come"),
     parameter("before", Kind::Words(OCCASION_WORDS), "before what it is killed"),
+    parameter("within", Kind::Words(DISK_WORDS), "half-way through what it is killed"),
     parameter("after", Kind::Words(OCCASION_WORDS), "after what it is killed"),
     parameter("count", Kind::Count, "the so manieth time from now"),
+    parameter("power", Kind::Switch, "its power goes, not only its process"),
+    parameter("back", Kind::Duration, "it is started again so long afterwards"),
 ];
 
 impl Scope {
@@ -260,14 +268,18 @@ fn trap(cursor: &mut Cursor) -> Parsed<Option<Trap>> {
         let word = settings.words(side);
         OCCASIONS.iter().find(|it| word == [it.0]).map(|(_, occasion)| *occasion)
     };
-    let found = match (settings.has("before"), settings.has("after"), settings.has("never")) {
-        (true, false, false) => of("before").map(|occasion| (Side::Before, occasion)),
-        (false, true, false) => of("after").map(|occasion| (Side::After, occasion)),
+    let sides = [("before", Side::Before), ("within", Side::Within), ("after", Side::After)];
+    let mut said = sides.into_iter().filter(|(word, _)| settings.has(word));
+    let found = match (said.next(), said.next(), settings.has("never")) {
+        (Some((word, side)), None, false) => of(word).map(|occasion| (side, occasion)),
         _ => None,
     };
     let count = u32::try_from(settings.number("count").unwrap_or(1)).unwrap_or(0);
+    let (power, back) = (settings.has("power"), settings.duration("back"));
     match found {
-        Some((side, occasion)) if count > 0 => Ok(Some(Trap { side, occasion, count })),
+        Some((side, occasion)) if count > 0 => {
+            Ok(Some(Trap { side, occasion, count, power, back }))
+        }
         _ => {
             let what = "a kill takes one of `after=sync count=3`, `before=appends`, `never`";
             Err((column, super::Problem::Invalid(what.to_owned())))

@@ -116,7 +116,8 @@ fn trap(settings: &Settings, stream: &mut ChaCha8Rng) -> Trap {
     let occasion = drawn(&OCCASIONS, settings, "at", stream);
     let side = *stream.pick(&[Side::Before, Side::After]);
     let most = settings.number("count").expect("it has a default").clamp(1, u64::from(u32::MAX));
-    Trap { side, occasion, count: stream.within(1..=most) as u32 }
+    let count = stream.within(1..=most) as u32;
+    Trap { side, occasion, count, power: false, back: None }
 }
 
 /// The least time to live that a lease is given follows from the timing, and stays as it is.

@@ -457,22 +457,34 @@ impl Device {
     /// Watches for a disk operation; what is no disk operation ends the watch.
     pub fn await_occasion(&mut self, trap: Option<Trap>) {
         let awaited = trap.and_then(|trap| {
-            let kind = match trap.occasion {
-                Occasion::Write => OperationKind::Write,
-                Occasion::Sync => OperationKind::Sync,
-                Occasion::Name => OperationKind::Metadata,
+            let kinds: &[OperationKind] = match trap.occasion {
+                Occasion::Write => &[OperationKind::Write],
+                Occasion::Sync => &[OperationKind::Sync],
+                Occasion::Name => &[OperationKind::Metadata],
+                Occasion::Disk => {
+                    &[OperationKind::Write, OperationKind::Sync, OperationKind::Metadata]
+                }
                 Occasion::Send(_) => return None,
             };
-            Some((kind, trap.count))
+            Some((kinds, trap.count))
         });
         self.side = trap.map(|trap| trap.side);
         self.disk.await_operation(awaited);
     }
 
-    /// The moment before or after the operation watched for, told once.
+    /// The moment before, within or after the operation watched for, told once.
     pub fn take_occasion(&mut self) -> Option<u64> {
         let (begins, ends) = self.disk.take_awaited()?;
-        Some(if self.side == Some(Side::Before) { begins } else { ends })
+        Some(match self.side {
+            Some(Side::Before) => begins,
+            Some(Side::Within) => begins + (ends - begins) / 2,
+            Some(Side::After) | None => ends,
+        })
+    }
+
+    /// Operations so far that changed what is on the disk, or made it durable.
+    pub fn changes(&self) -> u64 {
+        self.disk.changes()
     }
 
     /// The process is killed: its handles and what it had not handed over are gone.

@@ -323,6 +323,10 @@ impl World for LoopWorld {
         Ok(())
     }
 
+    fn disk_changes(&self, member: usize) -> Option<u64> {
+        self.hosts.get(member).map(|host| host.device.changes())
+    }
+
     fn processor(&mut self, member: usize, step: Duration) -> Result<(), WorldError> {
         self.check_place(member)?;
         self.trace.fact(self.now, ("processor", member, step));

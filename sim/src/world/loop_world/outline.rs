@@ -237,7 +237,7 @@ impl WatchedLog {
     }
 
     fn write(&mut self, number: LogNumber, write: &LogWrite) {
-        let LogWrite::Save { entries, hard_state, .. } = write else { return };
+        let (entries, hard_state) = write.content();
         let mut piece = Piece::of(number, entries);
         piece.vote = hard_state.map(|state| (state.term, state.vote));
         self.staged_vote = piece.vote.unwrap_or(self.staged_vote);

@@ -242,7 +242,9 @@ impl LoopWorld {
         let class = class_of(message.kind());
         let is_meant = |wanted: MessageClass| wanted == MessageClass::All || class == Some(wanted);
         match &mut self.hosts[place].trap {
-            Some(Trap { side, occasion: Occasion::Send(wanted), count }) if is_meant(*wanted) => {
+            Some(Trap { side, occasion: Occasion::Send(wanted), count, .. })
+                if *count > 0 && is_meant(*wanted) =>
+            {
                 *count -= 1;
                 (*count == 0).then_some(*side)
             }
@@ -258,14 +260,13 @@ impl LoopWorld {
         }
         match sprung {
             Some(Side::Before) => self.sprung(place),
-            Some(Side::After) => self.spring_when_arrived(place, to),
+            Some(Side::Within | Side::After) => self.spring_when_arrived(place, to),
             None => {}
         }
     }
 
     /// A kill takes with it what is on its way: it waits until a peer has got what was sent last.
     fn spring_when_arrived(&mut self, place: usize, to: MemberId) {
-        self.hosts[place].trap = None;
         let Some(at) = self.hosts[place].process_ref(place) else { return };
         let writers = self.process(place).peer(to).map(|peer| peer.writers).unwrap_or_default();
         let arrivals = writers.into_iter().flatten();
@@ -276,9 +277,12 @@ impl LoopWorld {
 
     /// A process does what it was to be killed at.
     pub(super) fn sprung(&mut self, place: usize) {
-        self.hosts[place].trap = None;
+        let trap = self.hosts[place].trap.take();
         self.trace.fact(self.now, ("trapped", place));
-        self.end(place, Ending::Killed);
+        match trap {
+            Some(Trap { power: true, .. }) => self.cut_power(place),
+            _ => self.end(place, Ending::Killed),
+        }
         self.happened.push_back(WorldEvent::Trapped { member: place });
     }
 

@@ -118,9 +118,6 @@ impl LoopWorld {
             return self.sprung(place);
         }
         let springs = sprung == Some(Side::After);
-        if springs {
-            self.hosts[place].trap = None;
-        }
         self.send_snapshot(place, SnapshotPost { to, message, pin, body, springs });
     }
 

@@ -168,7 +168,8 @@ fn a_process_is_killed_before_or_after_a_message_of_a_class() {
         run(&mut world, 50);
         let since = world.now();
         let occasion = Occasion::Send(MessageClass::Heartbeats);
-        world.trap(0, Some(Trap { side, occasion, count: 2 })).expect("it runs");
+        let trap = Trap { side, occasion, count: 2, power: false, back: None };
+        world.trap(0, Some(trap)).expect("it runs");
         let events = run(&mut world, 1_000);
         assert_eq!(events, [WorldEvent::Trapped { member: 0 }]);
         assert_eq!(beats(&diary, "n2", 1, since).len(), arrives, "{side:?}");

@@ -1,0 +1,112 @@
+//! Databases in etcd's own file format.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::engine::{Body, Database, DatabaseError, Engine, Pinned};
+use crate::storage::bolt::{Bolt, BoltOptions, ReadTx};
+use crate::storage::database::{BucketChange, DatabaseSize};
+use crate::storage::disk::{Disk, Path};
+use crate::storage::schema::{DatabaseImage, auth_revision, bucket};
+
+/// The body of a snapshot is read in pieces of so many bytes.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// Opens bbolt files.
+#[derive(Clone, Copy, Debug)]
+pub struct BoltEngine {
+    options: BoltOptions,
+}
+
+impl BoltEngine {
+    /// Files that are laid out and read like this.
+    pub fn new(options: BoltOptions) -> BoltEngine {
+        BoltEngine { options }
+    }
+}
+
+impl Engine for BoltEngine {
+    fn create(&self, disk: &Rc<dyn Disk>, path: &Path) -> Result<(), DatabaseError> {
+        let mut bolt = Bolt::create(Rc::clone(disk), path, self.options)?;
+        bolt.create_buckets(&bucket::CREATED)?;
+        bolt.commit(&[auth_revision(1)])?;
+        Ok(())
+    }
+
+    fn open(&self, disk: &Rc<dyn Disk>, path: &Path) -> Result<Box<dyn Database>, DatabaseError> {
+        let bolt = Bolt::open(Rc::clone(disk), path, self.options)?;
+        Ok(Box::new(BoltDatabase { bolt, disk: Rc::clone(disk), options: self.options }))
+    }
+}
+
+#[derive(Debug)]
+struct BoltDatabase {
+    bolt: Bolt,
+    disk: Rc<dyn Disk>,
+    options: BoltOptions,
+}
+
+impl Database for BoltDatabase {
+    fn commit(&mut self, changes: &[BucketChange]) -> Result<DatabaseSize, DatabaseError> {
+        let made = self.bolt.commit(changes)?;
+        Ok(DatabaseSize { total_bytes: made.size_bytes, in_use_bytes: made.in_use_bytes })
+    }
+
+    fn size(&self) -> DatabaseSize {
+        let (total_bytes, in_use_bytes) = (self.bolt.size_bytes(), self.bolt.in_use_bytes());
+        DatabaseSize { total_bytes, in_use_bytes }
+    }
+
+    fn image(&self) -> Result<DatabaseImage, DatabaseError> {
+        let state = self.bolt.read();
+        let mut image = DatabaseImage::new();
+        for name in state.buckets()? {
+            add_bucket(&mut image, &state, name)?;
+        }
+        Ok(image)
+    }
+
+    fn pin(&mut self) -> Result<Box<dyn Pinned>, DatabaseError> {
+        Ok(Box::new(PinnedPages { state: self.bolt.read() }))
+    }
+
+    fn copy_into(&mut self, path: &Path) -> Result<(), DatabaseError> {
+        compact_into(&self.bolt.read(), &self.disk, path, self.options)?;
+        Ok(())
+    }
+}
+
+fn add_bucket(
+    image: &mut DatabaseImage,
+    state: &ReadTx,
+    name: Bytes,
+) -> Result<(), DatabaseError> {
+    image.create_bucket(name.clone());
+    for row in state.rows(&name)? {
+        let (key, value) = row?;
+        image.insert(name.clone(), key, value);
+    }
+    Ok(())
+}
+
+#[derive(Debug)]
+struct PinnedPages {
+    state: ReadTx,
+}
+
+impl Pinned for PinnedPages {
+    fn meta(&self) -> Result<DatabaseImage, DatabaseError> {
+        let mut image = DatabaseImage::new();
+        add_bucket(&mut image, &self.state, Bytes::from_static(bucket::META.as_bytes()))?;
+        Ok(image)
+    }
+
+    fn body(&self) -> Result<Body, DatabaseError> {
+        let mut bytes = Vec::with_capacity(self.state.size_bytes() as usize);
+        for piece in self.state.body(PIECE_BYTES) {
+            bytes.extend_from_slice(&piece?);
+        }
+        Ok(Body { size_bytes: bytes.len() as u64, bytes: bytes.into() })
+    }
+}

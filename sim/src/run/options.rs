@@ -40,11 +40,11 @@ pub const OPTIONS: &[Parameter] = &[
     },
     Parameter {
         name: "database",
-        kind: Kind::Words(&["none", "logical"]),
+        kind: Kind::Words(&["none", "logical", "pages"]),
         default: "none",
         meaning: "what members keep beside their logs: nothing, so that no log is ever truncated; a \
                   database whose rows the harness holds and whose commits are a small write and a \
-                  sync; one of several is drawn by the seed",
+                  sync; or one in etcd's own file format; one of several is drawn by the seed",
     },
     Parameter {
         name: "planted",
@@ -139,6 +139,7 @@ impl Options {
     pub fn database(&self) -> DatabaseKind {
         match self.settings.words("database").first().map(String::as_str) {
             Some("logical") => DatabaseKind::Logical,
+            Some("pages") => DatabaseKind::Pages,
             _ => DatabaseKind::None,
         }
     }

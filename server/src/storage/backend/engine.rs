@@ -8,6 +8,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::storage::bolt::BoltError;
 use crate::storage::database::{BucketChange, DatabaseSize};
 use crate::storage::disk::{Disk, Path};
 use crate::storage::schema::DatabaseImage;
@@ -72,6 +73,9 @@ pub enum DatabaseError {
         /// The file.
         path: String,
     },
+    /// A file in etcd's format.
+    #[error(transparent)]
+    Bolt(#[from] BoltError),
     /// An earlier operation failed: what reached the medium is unknown.
     #[error("database: a write or sync failed before")]
     Failed,

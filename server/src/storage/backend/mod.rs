@@ -11,6 +11,7 @@
 mod engine;
 mod error;
 mod files;
+mod pages;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use std::rc::Rc;
 
 pub use engine::{Body, Database, DatabaseError, Engine, Pinned};
 pub use error::{Cause, Failure};
+pub use pages::BoltEngine;
 pub use start::{Opened, open};
 
 use super::database::{

@@ -45,7 +45,8 @@ use std::time::Duration;
 use detcd::config::Config;
 use detcd::member::io::{LogLine, Outputs};
 use detcd::planted::Defect;
-use detcd::storage::backend::Engine;
+use detcd::storage::backend::{BoltEngine, Engine};
+use detcd::storage::bolt::BoltOptions;
 use detcd::storage::wal::WalSettings;
 use detsim_reports::record::{Call, ClientId, Internals, MemberName, OpId, Time};
 use rand_chacha::ChaCha8Rng;
@@ -81,7 +82,12 @@ pub enum DatabaseKind {
     None,
     /// A database whose rows the harness keeps.
     Logical,
+    /// One in etcd's own file format.
+    Pages,
 }
+
+/// As etcd's, with less in memory: a run has many of them.
+const PAGES: BoltOptions = BoltOptions { cache_bytes: 1 << 20, ..BoltOptions::ETCD };
 
 /// What a run in this world depends on, beside what is asked of the world later.
 #[derive(Clone, Debug)]
@@ -209,6 +215,7 @@ impl LoopWorld {
             engine: match options.database {
                 DatabaseKind::None => None,
                 DatabaseKind::Logical => Some(Rc::new(LogicalEngine::default())),
+                DatabaseKind::Pages => Some(Rc::new(BoltEngine::new(PAGES))),
             },
             options,
             program,

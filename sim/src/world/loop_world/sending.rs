@@ -4,7 +4,7 @@
 //! cannot be delivered is reported to the sender as unreachable.
 
 use detcd::member::id::MemberId;
-use detcd::member::io::{DialRefusal, Input, RaftMessage};
+use detcd::member::io::{DialRefusal, Input, Level, LogLine, RaftMessage};
 use detcd::proto::raftpb::MessageType;
 use detcd::storage::backend::Body;
 use detcd::storage::database::PinId;
@@ -99,6 +99,11 @@ impl LoopWorld {
             return self.tell(sender, Input::SnapshotStatus { peer: to, delivered: false });
         };
         process.posts.insert(number, Posted { peer: to, snapshot: Some(pin), springs });
+        let line = LogLine::new(Level::Info, "sending database snapshot")
+            .with("snapshot-index", message.snapshot_index().to_string())
+            .with("remote-peer-id", to.to_string())
+            .with("bytes", body.size_bytes.to_string());
+        self.hosts[place].log(self.now, line);
         let (message, body) = (Box::new(message), Some(body));
         self.knock(sender, url, Purpose::Post { number, message, body });
     }
@@ -214,6 +219,12 @@ impl LoopWorld {
         }
         if posted.snapshot.is_some() {
             let delivered = result.is_ok();
+            let line = match delivered {
+                true => LogLine::new(Level::Info, "sent database snapshot"),
+                false => LogLine::new(Level::Warn, "failed to send database snapshot"),
+            };
+            let line = line.with("remote-peer-id", posted.peer.to_string());
+            self.hosts[sender.place].log(self.now, line);
             self.tell(sender, Input::SnapshotStatus { peer: posted.peer, delivered });
         }
         if posted.springs {

@@ -130,6 +130,10 @@ impl LoopWorld {
         message: RaftMessage,
         body: Body,
     ) {
+        let line = LogLine::new(Level::Info, "receiving database snapshot")
+            .with("remote-snapshot-sender-id", from.to_string())
+            .with("incoming-snapshot-index", message.snapshot_index().to_string());
+        self.hosts[place].log(self.now, line);
         let id = self.inbound_id(place);
         self.process(place).inbound.insert(id, Inbound::Snapshot { sender, number });
         let reception = Reception { id, from, message, body: body.bytes };
@@ -149,7 +153,12 @@ impl LoopWorld {
         let inbound = self.process(at.place).inbound.remove(&id);
         let is_saved = result.is_ok();
         match result {
-            Ok(image) => self.step(at.place, Input::SnapshotArrived { from, message, image }),
+            Ok(image) => {
+                let line = LogLine::new(Level::Info, "received and saved database snapshot")
+                    .with("incoming-snapshot-index", message.snapshot_index().to_string());
+                self.hosts[at.place].log(self.now, line);
+                self.step(at.place, Input::SnapshotArrived { from, message, image });
+            }
             Err(error) => {
                 let text = "failed to save incoming database snapshot";
                 let line = LogLine::new(Level::Warn, text).with("error", error);

@@ -37,6 +37,8 @@ const HEARTBEATS_MS: [u64; 5] = [10, 20, 50, 100, 200];
 const ELECTIONS: [u64; 3] = [5, 10, 20];
 /// Longer timeouts only make runs longer.
 const ELECTION_MS_MAX: u64 = 2_000;
+/// What members keep beside their logs, by weight.
+const DATABASES: [(u64, &str); 3] = [(2, "none"), (5, "logical"), (1, "pages")];
 /// How long a client waits, in milliseconds; some wait longer than a member does.
 const TIMEOUTS_MS: [u64; 5] = [500, 1_000, 2_000, 5_000, 10_000];
 /// Recovery is owed within this, and so many election timeouts.
@@ -75,13 +77,16 @@ pub fn draw(seed: u64, faults: Duration) -> Drawn {
     let many = *streams.stream("swarm/nemeses").weigh(&NEMESES);
     let nemeses = named(VOCABULARY.nemeses, many, streams, "swarm/nemesis");
     let is_coded = streams.stream("codec").below(16) == 0;
+    let database = *streams.stream("swarm/database").weigh(&DATABASES);
+    let mut options = timing.options(is_coded);
+    options.0.push(("database".to_owned(), Value::Words(vec![database.to_owned()])));
     let spells = *streams.stream("swarm/spells").weigh(&[(3, 1_u32), (1, 2)]);
     let flags = timing.flags().into_iter().chain(flags(streams)).collect();
 
     let members: Vec<String> = (1..=size).map(|place| format!("n{place}")).collect();
     let mut statements = vec![
         Statement::Seed(seed),
-        Statement::Option(timing.options(is_coded)),
+        Statement::Option(options),
         Statement::Cluster { members, sizes: Vec::new(), flags },
         Statement::Do(Action::Start(StartAction::plain(vec![Target::All]))),
     ];
@@ -99,7 +104,8 @@ pub fn draw(seed: u64, faults: Duration) -> Drawn {
         Statement::Check { checkers: Vec::new() },
     ]);
     let story = story(seed, size, &workloads, &nemeses, faults);
-    let features = features(size, &workloads, &nemeses, is_coded, &timing, spells);
+    let mut features = features(size, &workloads, &nemeses, is_coded, &timing, spells);
+    features.push(format!("database {database}"));
     Drawn { script: script(story, statements), features }
 }
 

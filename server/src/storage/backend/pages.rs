@@ -13,9 +13,6 @@ use crate::storage::schema::{DatabaseImage, auth_revision, bucket};
 /// The body of a snapshot is read in pieces of so many bytes.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// Rows that are copied in one transaction.
-const COPIED_AT_ONCE: usize = 10_000;
-
 /// Opens bbolt files.
 #[derive(Clone, Copy, Debug)]
 pub struct BoltEngine {
@@ -75,41 +72,12 @@ impl Database for BoltDatabase {
     }
 
     fn copy_into(&mut self, path: &Path) -> Result<(), DatabaseError> {
-        compact_into(&self.bolt.read(), &self.disk, path, self.options)?;
+        self.bolt.compact_into(Rc::clone(&self.disk), path, self.options)?;
         Ok(())
     }
 }
 
-/// Copies a state into a new file, in transactions as large as etcd's.
-fn compact_into(
-    state: &ReadTx,
-    disk: &Rc<dyn Disk>,
-    path: &Path,
-    options: BoltOptions,
-) -> Result<(), DatabaseError> {
-    let mut copy = Bolt::create(Rc::clone(disk), path, options)?;
-    copy.create_buckets(&bucket::CREATED)?;
-    let mut changes = Vec::new();
-    for name in state.buckets()? {
-        let known = bucket::CREATED.into_iter().find(|known| known.as_bytes() == name);
-        let known = known.ok_or_else(|| DatabaseError::Invalid { path: path.to_owned() })?;
-        for row in state.rows(&name)? {
-            let (key, value) = row?;
-            changes.push(BucketChange::put(known, key, value));
-            if changes.len() == COPIED_AT_ONCE {
-                copy.commit(&std::mem::take(&mut changes))?;
-            }
-        }
-    }
-    copy.commit(&changes)?;
-    Ok(())
-}
-
-fn add_bucket(
-    image: &mut DatabaseImage,
-    state: &ReadTx,
-    name: Bytes,
-) -> Result<(), DatabaseError> {
+fn add_bucket(image: &mut DatabaseImage, state: &ReadTx, name: Bytes) -> Result<(), DatabaseError> {
     image.create_bucket(name.clone());
     for row in state.rows(&name)? {
         let (key, value) = row?;

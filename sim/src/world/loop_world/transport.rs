@@ -23,10 +23,6 @@ const READ_TIMEOUT_NS: u64 = 5_000_000_000;
 /// An idle stream carries a keep-alive this often.
 const KEEP_ALIVE_NS: u64 = READ_TIMEOUT_NS / 3;
 
-/// How long a sender waits for the answer to a snapshot that has arrived, or that nobody knows to
-/// arrive.
-const SNAPSHOT_TIMEOUT_NS: u64 = 30_000_000_000;
-
 /// Streams are dialed at most this often.
 const REDIAL_NS: u64 = 100_000_000;
 
@@ -136,7 +132,7 @@ impl LoopWorld {
             }
             Purpose::Post { number, message, body } => {
                 let Some(header) = process.header_to(None) else { return };
-                // Nobody knows how long a snapshot takes: its limit counts from its arrival.
+                // How long a snapshot takes is not limited: patience counts from its arrival.
                 let limit = body.is_none().then_some(Waiting::Post(number));
                 let post = Post { sender: from, number, header, message: *message, body };
                 (Packet::Post(Box::new(post)), limit)
@@ -153,7 +149,7 @@ impl LoopWorld {
         };
         let arrival = self.transmit(here, there, bytes, after_handshake, packet);
         if let Some(what) = snapshot {
-            let limit = arrival.unwrap_or(after_handshake) + SNAPSHOT_TIMEOUT_NS;
+            let limit = arrival.unwrap_or(after_handshake) + READ_TIMEOUT_NS;
             self.queue.push(limit, Event::GiveUp { from, what });
         }
     }

@@ -4,6 +4,7 @@ mod cluster;
 mod database;
 mod persistence;
 mod quota;
+mod rows;
 mod snapshots;
 mod texts;
 mod timeouts;

@@ -7,8 +7,10 @@
 use serde::Serialize;
 use std::collections::BTreeMap;
 
+use crate::member::id::MemberId;
 use crate::member::io::MemberInfo;
 use crate::member::membership::{Membership, json};
+use crate::storage::log::SnapshotMark;
 
 /// How many events the store keeps.
 const EVENTS_MAX: usize = 1000;
@@ -184,6 +186,25 @@ impl MembersImage {
         image
     }
 
+    /// Of the cluster as it was at a mark. `membership` may be that of a later moment: who voted and
+    /// who learned is what the mark says, and a member that is gone since has no URLs here.
+    pub fn at(mark: &SnapshotMark, membership: &Membership) -> MembersImage {
+        let Some(conf_state) = &mark.conf_state else { return MembersImage::of(membership) };
+        let placed = |ids: &[u64], is_learner: bool| -> Vec<MemberInfo> {
+            let known = |id: &u64| membership.get(MemberId(*id)).cloned();
+            let unknown = |id: &u64| MemberInfo { id: MemberId(*id), ..MemberInfo::default() };
+            let of = |id| known(id).unwrap_or_else(|| unknown(id));
+            ids.iter().map(|id| MemberInfo { is_learner, ..of(id) }).collect()
+        };
+        let mut members = placed(&conf_state.voters, false);
+        members.extend(placed(&conf_state.learners, true));
+        let is_member = |id: &MemberId| members.iter().any(|member| member.id == *id);
+        let removed: Vec<MemberId> = membership.removed().filter(|id| !is_member(id)).collect();
+        let version = membership.cluster_version().cloned();
+        let downgrade = membership.downgrade().clone();
+        MembersImage::of(&Membership::from_parts(members, removed, version, downgrade))
+    }
+
     fn add(&mut self, member: &MemberInfo) {
         let attributes = RaftAttributes {
             peer_urls: Some(&member.peer_urls[..]).filter(|urls| !urls.is_empty()),
@@ -243,9 +264,9 @@ impl MembersImage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::member::id::MemberId;
     use crate::member::membership::Downgrade;
     use crate::member::version::Version;
+    use crate::proto::raftpb::ConfState;
 
     fn node(path: &str, index: usize, value: &str, children: &str) -> String {
         format!(
@@ -322,6 +343,30 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
+    }
+
+    #[test]
+    fn a_mark_says_who_was_a_member_then() {
+        let membership = Membership::from_parts(
+            [member(0xa, "a"), member(0xb, "b"), member(0xc, "c")],
+            [MemberId(0xd), MemberId(0xe)],
+            None,
+            Downgrade::default(),
+        );
+        let conf_state =
+            ConfState { voters: vec![0xa, 0xd], learners: vec![0xb], ..Default::default() };
+        let mark = SnapshotMark { index: 7, term: 2, conf_state: Some(conf_state) };
+        let text = MembersImage::at(&mark, &membership).to_json();
+        let learner = MemberInfo { is_learner: true, ..member(0xb, "b") };
+        let gone = MemberInfo { id: MemberId(0xd), ..MemberInfo::default() };
+        let then = Membership::from_parts(
+            [member(0xa, "a"), learner, gone],
+            [MemberId(0xe)],
+            None,
+            Downgrade::default(),
+        );
+        assert_eq!(text, MembersImage::of(&then).to_json());
+        assert!(text.contains(r#""Value":"{\"peerURLs\":null}""#));
     }
 
     #[test]

@@ -186,8 +186,8 @@ impl MembersImage {
         image
     }
 
-    /// Of the cluster as it was at a mark. `membership` may be that of a later moment: who voted and
-    /// who learned is what the mark says, and a member that is gone since has no URLs here.
+    /// Of the cluster as it was at a mark. `membership` may be that of a later moment: who voted
+    /// and who learned is what the mark says, and a member that is gone since has no URLs here.
     pub fn at(mark: &SnapshotMark, membership: &Membership) -> MembersImage {
         let Some(conf_state) = &mark.conf_state else { return MembersImage::of(membership) };
         let placed = |ids: &[u64], is_learner: bool| -> Vec<MemberInfo> {

@@ -247,12 +247,12 @@ impl LoopWorld {
             Some(Inbound::Post { sender, number, from, message, body: Some(body) })
                 if result.is_ok() =>
             {
-                self.receive_snapshot(place, (sender, number), from, message, body);
+                self.receive_snapshot(place, (sender, number), from, *message, body);
             }
             Some(Inbound::Post { sender, number, from, message, .. }) => {
                 let result = result.map_err(Some);
                 if result.is_ok() {
-                    self.tell(server, Input::Raft { from, message });
+                    self.tell(server, Input::Raft { from, message: *message });
                     self.reached(server, from);
                 }
                 let answer = Packet::PostAnswer { sender, number, result };

@@ -25,6 +25,8 @@ macro_rules! defects {
 }
 
 defects! {
+    /// B01: the database has the index of an entry before it has what the entry changed.
+    ApplyCiBeforeData "apply.ci_before_data";
     /// B13: members that answer nobody leave out a transaction's ranges, and with them the reason
     /// for which it fails elsewhere.
     ApplySkipRangeRemote "apply.skip_range_remote";
@@ -46,6 +48,8 @@ defects! {
     MemberQuorumMath "member.quorum_math";
     /// B28: a watcher that falls behind starts again where it was synced last.
     WatchRestoreMinrev "watch.restore_minrev";
+    /// B29: watchers count as synced with a store that came with a snapshot.
+    WatchRestoreSilent "watch.restore_silent";
     /// B31: a watcher of a future revision is told of everything once it counts as synced.
     WatchFutureRev "watch.future_rev";
     /// B32: progress that is asked for overtakes events.

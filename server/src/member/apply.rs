@@ -28,6 +28,7 @@ impl Running {
         if entry.index <= self.persistence.consistent_index() {
             return self.apply_again(entry, now, out);
         }
+        self.persistence.begin_entry();
         match entry.entry_type {
             EntryType::EntryConfChange => self.apply_conf_change(entry, now, out),
             EntryType::EntryNormal if entry.data.is_empty() => self.apply_new_term(now, out),

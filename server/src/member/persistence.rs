@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::io::{Output, Outputs};
 use super::running::Running;
 use super::time::{Monotonic, Now};
+use crate::planted::Defect;
 use crate::storage::database::{
     BucketChange, DatabaseNumber, DatabaseReceipt, DatabaseSize, DatabaseWrite,
 };
@@ -54,6 +55,8 @@ pub(super) struct Persistence {
     /// The same of the last receipt.
     durable: u64,
     collected: Vec<BucketChange>,
+    /// Where those of the last entry begin.
+    last_entry_at: usize,
     load: Load,
     /// Since when changes wait to leave.
     since: Option<Monotonic>,
@@ -103,6 +106,11 @@ impl Persistence {
     /// The last index that the database is known to cover.
     pub(super) fn durable_index(&self) -> u64 {
         self.durable
+    }
+
+    /// An entry is about to have its effects.
+    pub(super) fn begin_entry(&mut self) {
+        self.last_entry_at = self.collected.len();
     }
 
     /// An entry has had its effects.
@@ -215,6 +223,10 @@ impl Running {
         persistence.on_the_way.push_back((number, std::mem::take(&mut persistence.load)));
         let (index, term) = persistence.consistent;
         let mut changes = std::mem::take(&mut persistence.collected);
+        if self.config.defect().is(Defect::ApplyCiBeforeData) {
+            persistence.collected = changes.split_off(persistence.last_entry_at.min(changes.len()));
+            persistence.last_entry_at = 0;
+        }
         changes.extend(schema::consistent(index, term));
         changes.extend(conf_state.as_ref().map(schema::conf_state));
         let consistent = persistence.consistent;

@@ -106,7 +106,7 @@ impl Bolt {
     }
 
     /// Creates an empty database, with the directory it is in: it appears there whole or not at
-    /// all.
+    /// all. A file that is there is replaced.
     pub fn create(
         disk: Rc<dyn Disk>,
         path: &Path,
@@ -153,6 +153,9 @@ impl Bolt {
 
     fn over(mut pager: Pager, options: BoltOptions) -> Result<Bolt, BoltError> {
         let meta = pager.read_meta()?;
+        // Whoever wrote this meta page may have died before its sync. Pages that it gave up must
+        // not be used again while the medium may still hold the meta page before it.
+        pager.sync()?;
         let path = pager.path().to_owned();
         let mut refuse = |page, fault| {
             let path = path.clone();

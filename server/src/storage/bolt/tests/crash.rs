@@ -135,14 +135,15 @@ fn survives(bytes: Vec<u8>, states: &[Model], place: usize) {
     assert_eq!(bolt.check().unwrap(), []);
 }
 
-/// Cuts the power before every step, and looks at files that may be found then.
-fn cut(start: Vec<u8>, steps: &[Step], states: &[Model], seed: u64) {
+/// Cuts the power before every step, and looks at files that may be found then. `states` has what
+/// may be found after so many transactions were confirmed.
+fn cut(start: Vec<u8>, steps: &[Step], states: &[&[Model]], seed: u64) {
     let mut draw = Draw::new(seed);
     let mut durable = start;
     let mut open: Vec<&Step> = Vec::new();
     let mut confirmed = 0;
     for (place, step) in steps.iter().enumerate() {
-        let possible = &states[confirmed..states.len().min(confirmed + 2)];
+        let possible = states[confirmed];
         let variants = if open.is_empty() { 1 } else { 4 };
         for variant in 0..variants {
             let mut bytes = durable.clone();
@@ -187,7 +188,42 @@ fn after_a_power_cut_the_last_confirmed_state_or_the_next_is_found_whole() {
             states.push(next);
         }
         let steps = recorder.steps.borrow().clone();
-        cut(start, &steps, &states, seed);
+        let possible: Vec<&[Model]> =
+            (0..states.len()).map(|at| &states[at..states.len().min(at + 2)]).collect();
+        cut(start, &steps, &possible, seed);
+    }
+}
+
+#[test]
+fn a_process_that_died_before_a_sync_leaves_a_file_that_is_safe_to_continue() {
+    let first = [put("key", b"a", &[1; 2000]), put("meta", b"b", b"2")];
+    // It takes more pages than were free before the first.
+    let second = BUCKETS.map(|bucket| put(bucket, b"c", &[3; 300]));
+    let mut after = empty_model();
+    apply(&mut after, &first);
+    for fails_at in 0.. {
+        let (disk, bolt) = created(SMALL);
+        drop(bolt);
+        let start = disk.read(PATH).unwrap();
+        let mut recorder = Recorder { fails_at: usize::MAX, ..Recorder::new(disk) };
+        let mut bolt = Bolt::open(Rc::new(recorder.clone()), PATH, SMALL).unwrap();
+        let opened = recorder.steps.borrow().len();
+        drop(bolt);
+        recorder.fails_at = opened * 2 + fails_at;
+        bolt = Bolt::open(Rc::new(recorder.clone()), PATH, SMALL).unwrap();
+        if bolt.commit(&first).is_ok() {
+            break;
+        }
+        drop(bolt);
+        recorder.fails_at = usize::MAX;
+        bolt = Bolt::open(Rc::new(recorder.clone()), PATH, SMALL).unwrap();
+        let mut last = content(&bolt.read());
+        bolt.commit(&second).unwrap();
+        recorder.step(Step::Confirmed).unwrap();
+        apply(&mut last, &second);
+        let steps = recorder.steps.borrow().clone();
+        let before = [empty_model(), after.clone(), last.clone()];
+        (0..16).for_each(|seed| cut(start.clone(), &steps, &[&before, &[last.clone()]], seed));
     }
 }
 
@@ -197,7 +233,8 @@ fn after_an_error_of_the_disk_nothing_more_is_written_and_the_file_is_as_before_
     let mut after = empty_model();
     apply(&mut after, &changes);
     let mut failures = 0;
-    for fails_at in 0.. {
+    // The first step is the sync of opening.
+    for fails_at in 1.. {
         let (disk, bolt) = created(SMALL);
         drop(bolt);
         let recorder = Recorder { fails_at, ..Recorder::new(disk.clone()) };

@@ -16,12 +16,12 @@ pub(super) struct Freelist {
     /// First page and number of each run; runs do not touch.
     free: BTreeMap<u64, u64>,
     pending: BTreeMap<u64, Vec<Extent>>,
-    /// How many pages are free or pending.
+    /// How many pages are free.
     count: u64,
 }
 
 impl Freelist {
-    /// Pages that are free or will be.
+    /// Pages that are free; pending ones are not.
     pub(super) fn count(&self) -> u64 {
         self.count
     }
@@ -36,10 +36,6 @@ impl Freelist {
     /// Frees pages at once.
     pub(super) fn add(&mut self, extent: Extent) {
         self.count += extent.pages;
-        self.insert(extent);
-    }
-
-    fn insert(&mut self, extent: Extent) {
         let (mut from, mut pages) = (extent.id, extent.pages);
         if let Some((&before, &size)) = self.free.range(..from).next_back()
             && before + size == from
@@ -67,7 +63,6 @@ impl Freelist {
 
     /// Pages that nothing refers to from `txid` on.
     pub(super) fn give_up(&mut self, txid: u64, extents: Vec<Extent>) {
-        self.count += extents.iter().map(|extent| extent.pages).sum::<u64>();
         self.pending.entry(txid).or_default().extend(extents);
     }
 
@@ -77,7 +72,7 @@ impl Freelist {
             && *entry.key() <= txid
         {
             for extent in entry.remove() {
-                self.insert(extent);
+                self.add(extent);
             }
         }
     }
@@ -103,8 +98,8 @@ mod tests {
         list.give_up(4, vec![Extent { id: 3, pages: 2 }]);
         list.give_up(6, vec![Extent { id: 8, pages: 1 }]);
         list.release(3);
-        assert_eq!((list.take(1), list.count()), (None, 3));
+        assert_eq!((list.take(1), list.count()), (None, 0));
         list.release(5);
-        assert_eq!((list.take(2), list.take(1), list.count()), (Some(3), None, 1));
+        assert_eq!((list.count(), list.take(2), list.take(1)), (2, Some(3), None));
     }
 }

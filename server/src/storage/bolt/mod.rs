@@ -71,7 +71,8 @@ pub struct Committed {
     pub txid: u64,
     /// All pages that were ever allocated.
     pub size_bytes: u64,
-    /// The same without free pages.
+    /// The same without free pages. As etcd counts them those that this transaction gave up are in
+    /// use until the next one begins.
     pub in_use_bytes: u64,
 }
 

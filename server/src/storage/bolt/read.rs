@@ -92,14 +92,11 @@ impl ReadTx {
     /// read; that is less than the buffer holds only at the body's end.
     pub fn read_body(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, BoltError> {
         let wanted = self.size_bytes().saturating_sub(offset).min(buffer.len() as u64) as usize;
-        let metas = self.metas();
-        let from_metas = match usize::try_from(offset) {
-            Ok(from) if from < metas.len() => wanted.min(metas.len() - from),
-            _ => 0,
-        };
+        let metas_end = 2 * u64::from(self.meta.page_bytes);
+        let from_metas = metas_end.saturating_sub(offset).min(wanted as u64) as usize;
         if from_metas > 0 {
             let from = offset as usize;
-            buffer[..from_metas].copy_from_slice(&metas[from..from + from_metas]);
+            buffer[..from_metas].copy_from_slice(&self.metas()[from..from + from_metas]);
         }
         let rest = &mut buffer[from_metas..wanted];
         let at = offset + from_metas as u64;

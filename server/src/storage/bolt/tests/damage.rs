@@ -318,6 +318,7 @@ fn a_list_of_free_pages_is_accepted_and_given_up_with_the_next_transaction() {
     assert_eq!(image.findings(), []);
     let mut bolt = image.opened().unwrap();
     let before = bolt.in_use_bytes();
+    bolt.commit(&[]).unwrap();
     let committed = bolt.commit(&[]).unwrap();
     assert_eq!(committed.in_use_bytes, before - PAGE as u64);
     assert_eq!(bolt.shared.borrow().meta.freelist, NO_FREELIST);

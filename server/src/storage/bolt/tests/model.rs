@@ -41,7 +41,7 @@ fn run(seed: u64, commits: usize, options: BoltOptions) {
             bolt = reopened(&disk, options);
             assert_eq!(bolt.txid(), committed.txid);
             assert_eq!(bolt.size_bytes(), committed.size_bytes);
-            assert_eq!(bolt.in_use_bytes(), committed.in_use_bytes);
+            assert!(bolt.in_use_bytes() <= committed.in_use_bytes);
         }
     }
     for (bucket, rows) in &model {
@@ -78,12 +78,14 @@ fn rows_from_a_key_begin_there() {
 #[test]
 fn a_bucket_that_is_emptied_takes_no_page_and_its_pages_are_used_again() {
     let (_, mut bolt) = created(SMALL);
-    let empty = bolt.in_use_bytes();
+    let empty = bolt.commit(&[]).unwrap().in_use_bytes;
     let all: Vec<_> = (0..2000u32).map(|n| put("key", &n.to_be_bytes(), b"value")).collect();
     let none: Vec<_> = (0..2000u32).map(|n| delete("key", &n.to_be_bytes())).collect();
     bolt.commit(&all).unwrap();
-    bolt.commit(&none).unwrap();
-    assert_eq!(bolt.in_use_bytes(), empty);
+    let before = bolt.commit(&none).unwrap().in_use_bytes;
+    let after = bolt.commit(&[]).unwrap().in_use_bytes;
+    assert!(before > after, "what a transaction gives up is in use until the next");
+    assert!(after <= empty);
     let size = bolt.size_bytes();
     for _ in 0..5 {
         bolt.commit(&all).unwrap();

@@ -253,29 +253,44 @@ impl Running {
         if !self.persistence.keeps() || is_busy || is_foreign {
             return;
         }
-        let recovered = match Recovered::load(image, self.lessor.config(), self.config.defect()) {
-            Ok(recovered) => recovered,
-            Err(error) => {
-                let line = LogLine::new(Level::Error, "failed to read the database of a snapshot")
-                    .with("error", error.to_string());
-                return out.push(Output::LogLine(line));
-            }
+        // What is older than the commit index is answered and has no effect: it is not even read.
+        let is_old = snapshot.index < self.consensus.commit();
+        let recovered = match is_old {
+            true => None,
+            false => match self.readable(&snapshot, image) {
+                Ok(recovered) => Some(recovered),
+                Err(line) => return out.push(Output::LogLine(line)),
+            },
         };
-        // The database may be further than the snapshot says, and then knows so itself.
-        if recovered.mark.index < snapshot.index {
-            let line = LogLine::new(Level::Error, "database snapshot is older than its message")
-                .with("consistent-index", recovered.mark.index.to_string())
-                .with("snapshot-index", snapshot.index.to_string());
-            return out.push(Output::LogLine(line));
-        }
         if let Err(Fatal(reason)) = self.consensus.step_snapshot(message) {
             self.stopped = Some(Stop { exit_code: 2, reason });
             return;
         }
         self.pump(now, out);
         if let Some(mark) = self.changes.installed.take() {
+            let recovered = recovered.expect("raft installs nothing older than its commit index");
             self.install(&mark, recovered, now, out);
         }
+    }
+
+    /// Reads the database of a snapshot. It may be further than the snapshot says, and then knows
+    /// so itself; it is of no use when it is not as far.
+    fn readable(
+        &self,
+        snapshot: &SnapshotMark,
+        image: &DatabaseImage,
+    ) -> Result<Recovered, LogLine> {
+        let recovered = Recovered::load(image, self.lessor.config(), self.config.defect())
+            .map_err(|error| {
+                LogLine::new(Level::Error, "failed to read the database of a snapshot")
+                    .with("error", error.to_string())
+            })?;
+        if recovered.mark.index < snapshot.index {
+            return Err(LogLine::new(Level::Error, "database snapshot is older than its message")
+                .with("consistent-index", recovered.mark.index.to_string())
+                .with("snapshot-index", snapshot.index.to_string()));
+        }
+        Ok(recovered)
     }
 
     /// The leader's state takes the place of the member's own.

@@ -314,3 +314,25 @@ fn a_database_of_before_3_5_has_its_configuration_in_its_members() {
     let first = state(&mut cluster, 0);
     assert_eq!(state(&mut cluster, 1), first);
 }
+
+#[test]
+fn a_commit_index_that_was_lost_is_found_again() {
+    let mut cluster = ready(1);
+    puts(&mut cluster, 0, 30);
+    cluster.run(SECOND);
+    let before = state(&mut cluster, 0);
+    cluster.kill(0);
+    let index = cluster.database_mut(0).mark().index;
+    let marks = std::mem::take(&mut cluster.database_mut(0).marks);
+    for lost in [4, marks[0].index] {
+        cluster.database_mut(0).marks = marks.clone();
+        let log = cluster.host_mut(0).log.as_mut().expect("kept");
+        assert!(index > lost);
+        log.hard_state.commit = lost;
+        cluster.start(0);
+        cluster.run(6 * SECOND);
+        assert_eq!(state(&mut cluster, 0).0, before.0);
+        assert!(cluster.host(0).member.applied() > index);
+        cluster.kill(0);
+    }
+}

@@ -3,6 +3,9 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use raft::eraftpb::MessageType;
+
 use super::cluster::Cluster;
 use super::persistence::{image, puts, ready, state};
 use super::{get, put, value};
@@ -103,8 +106,7 @@ fn without_a_database_no_log_is_cut_and_no_snapshot_is_sent() {
     assert_eq!(value(read).as_deref(), Some("v"));
 }
 
-#[test]
-fn a_member_that_joins_late_begins_with_a_snapshot() {
+fn joins_late(is_learner: bool) {
     let mut cluster = ready(3);
     puts(&mut cluster, 0, 150);
     let mut config = cluster.configs[0].clone();
@@ -115,17 +117,58 @@ fn a_member_that_joins_late_begins_with_a_snapshot() {
     config.initial_cluster_state = ClusterState::Existing;
     cluster.configs.push(config);
     cluster.hosts.push(None);
-    let add = pb::MemberAddRequest { peer_ur_ls: vec![url], is_learner: false };
+    let add = pb::MemberAddRequest { peer_ur_ls: vec![url], is_learner };
     cluster.ask(0, Request::MemberAdd(add)).expect("added");
     cluster.start(3);
     cluster.run(6 * SECOND);
     assert!(cluster.has_line(3, "applied snapshot"));
     assert!(cluster.host(3).is_ready);
+    if is_learner {
+        let id = cluster.host(3).member.id().expect("running").0;
+        let promote = Request::MemberPromote(pb::MemberPromoteRequest { id });
+        cluster.ask(0, promote).expect("promoted");
+        cluster.run(SECOND);
+    }
     cluster.ask(3, put("k", "w")).expect("the new voter serves");
     assert_alike(&mut cluster);
     cluster.kill(3);
     cluster.start(3);
     cluster.run(4 * SECOND);
+    assert_alike(&mut cluster);
+}
+
+#[test]
+fn a_member_that_joins_late_begins_with_a_snapshot() {
+    joins_late(false);
+}
+
+#[test]
+fn a_learner_that_joins_late_begins_with_a_snapshot_and_is_promoted() {
+    joins_late(true);
+}
+
+#[test]
+fn a_database_that_is_no_database_is_not_installed() {
+    let (mut cluster, behind) = lagging(3);
+    cluster.lost = Some(MessageType::MsgSnapshot);
+    heal(&mut cluster);
+    cluster.lost = None;
+    cluster.run(2 * SECOND);
+    let (place, from, message, sound) = cluster.arrived[0].clone();
+    // Once more, as if the leader were further: nothing but the database speaks against it.
+    let before = cluster.host(behind).member.raft_view();
+    let mut torn = sound.clone();
+    let bucket = Bytes::from_static(b"key");
+    torn.insert(bucket, Bytes::from_static(b"no revision"), Bytes::from_static(b"no row"));
+    let mut ahead = message;
+    ahead.0.mut_snapshot().mut_metadata().index += 1_000;
+    for image in [torn, sound] {
+        cluster.arrive(place, from, ahead.clone(), image);
+        cluster.settle();
+        assert_eq!(cluster.host(behind).member.raft_view(), before);
+    }
+    assert!(cluster.has_line(behind, "failed to read the database of a snapshot error=bucket key"));
+    assert!(cluster.has_line(behind, "database snapshot is older than its message"));
     assert_alike(&mut cluster);
 }
 
@@ -212,7 +255,7 @@ fn a_second_snapshot_waits_until_the_first_is_installed() {
 #[test]
 fn a_lost_snapshot_is_sent_again() {
     let (mut cluster, behind) = lagging(3);
-    cluster.lost = Some(raft::eraftpb::MessageType::MsgSnapshot);
+    cluster.lost = Some(MessageType::MsgSnapshot);
     heal(&mut cluster);
     assert!(cluster.arrived.is_empty() && !cluster.has_line(behind, "applied snapshot"));
     cluster.lost = None;

@@ -3,6 +3,8 @@
 pub mod peers;
 
 #[cfg(test)]
+mod backend;
+#[cfg(test)]
 mod bolt;
 
 #[cfg(test)]

@@ -109,6 +109,17 @@ pub enum RaftEvent {
         /// Identities of learners, in ascending order.
         learners: Vec<u64>,
     },
+    /// It started from a log and a database.
+    Found {
+        /// The snapshot that the log follows.
+        snapshot: u64,
+        /// The last index of the log.
+        last: u64,
+        /// The last entry whose effects are in the database.
+        consistent: u64,
+        /// How far its disk vouched for the database before.
+        promised: u64,
+    },
     /// It was given an index to serve linearizable reads at. Recorded when either number is
     /// another than before.
     ReadIndex {

@@ -44,6 +44,7 @@ pub(super) fn check(history: &History, internals: Option<&Internals>) -> CheckRe
     raft.promotions(internals);
     raft.votes_durable(&internals.votes);
     raft.promises(&internals.facts);
+    raft.databases(&internals.facts);
     raft.runs(&internals.facts);
     raft.replaced(&internals.facts);
     raft.leaders_complete(&internals.facts);
@@ -76,6 +77,7 @@ fn counted(facts: &[RaftFact]) -> Vec<(usize, &'static str)> {
         (0, "configurations"),
         (0, "read indices"),
         (0, "beginnings of terms in logs"),
+        (0, "databases that members started from against logs and receipts"),
     ];
     for fact in facts {
         let at = match fact.event {
@@ -85,6 +87,7 @@ fn counted(facts: &[RaftFact]) -> Vec<(usize, &'static str)> {
             RaftEvent::Configured { .. } | RaftEvent::Loaded { .. } => 3,
             RaftEvent::ReadIndex { .. } => 4,
             RaftEvent::Run { .. } => 5,
+            RaftEvent::Found { .. } => 6,
             RaftEvent::Replaced { .. } | RaftEvent::ChangeAppended { .. } => continue,
         };
         counts[at].0 += 1;

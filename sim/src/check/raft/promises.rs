@@ -1,5 +1,6 @@
 //! What a member promises rests on its disk: votes and acknowledgements are durable before they
-//! leave it. And a read index covers what was committed when it was asked for.
+//! leave it. A read index covers what was committed when it was asked for. A database is what its
+//! disk vouched for, and fits its log.
 
 use detsim_reports::record::{RaftEvent, RaftFact, VoteSent};
 
@@ -48,6 +49,41 @@ impl Raft<'_> {
                     self.violate("read-index", vec![fact.member], fact.at, text);
                 }
                 _ => {}
+            }
+        }
+    }
+
+    /// A member starts from a database that covers the snapshot of its log, does not go beyond the
+    /// log, and holds what the disk vouched for.
+    pub(super) fn databases(&mut self, facts: &[RaftFact]) {
+        for fact in facts {
+            let RaftEvent::Found { snapshot, last, consistent, promised } = fact.event else {
+                continue;
+            };
+            let who = self.name(fact.member);
+            let mut broken = |rule: &str, text: String| {
+                self.violate(rule, vec![fact.member], fact.at, text);
+            };
+            if consistent < snapshot {
+                let text = format!(
+                    "{who} starts from a log that follows a snapshot at {snapshot}, and from a \
+                     database that holds the effects up to {consistent}"
+                );
+                broken("database-behind-snapshot", text);
+            }
+            if consistent > last {
+                let text = format!(
+                    "{who} starts from a database that holds the effects up to {consistent}, and \
+                     from a log that ends at {last}"
+                );
+                broken("database-ahead-of-log", text);
+            }
+            if consistent < promised {
+                let text = format!(
+                    "{who} starts from a database that holds the effects up to {consistent}; its \
+                     disk vouched for those up to {promised}"
+                );
+                broken("database-lost", text);
             }
         }
     }

@@ -25,6 +25,10 @@ struct Watched {
     log: WatchedLog,
     /// Whose member it is, or was last, once that is known.
     cluster: Option<ClusterId>,
+    /// How far its disk vouches for its database.
+    vouched: u64,
+    /// What it started from, until that is told.
+    found: Option<RaftEvent>,
     /// Questions for a read index, with what was committed when they were asked.
     asked: Vec<(u64, u64)>,
     /// The last read index told, with its floor.
@@ -64,12 +68,26 @@ impl Ledger {
         &mut self.places[place]
     }
 
-    /// A process starts with what it found on its disk.
-    pub fn started(&mut self, place: usize, image: Option<&LogImage>) {
+    /// A process starts with what it found on its disk: its log, and how far its database is, if
+    /// it has one.
+    pub fn started(&mut self, place: usize, image: Option<&LogImage>, consistent: Option<u64>) {
         let before = image.and_then(|image| self.up_to(place, &image.snapshot));
-        let cluster = self.at(place).cluster;
+        let Watched { cluster, vouched, .. } = *self.at(place);
+        // A member without a log is a new one.
+        let vouched = if image.is_some() { vouched } else { 0 };
         let log = WatchedLog::found(image, before);
-        *self.at(place) = Watched { log, cluster, ..Watched::default() };
+        let last = log.staged().last();
+        let found = image.zip(consistent).map(|(image, consistent)| {
+            let snapshot = image.snapshot.index;
+            RaftEvent::Found { snapshot, last, consistent, promised: vouched }
+        });
+        *self.at(place) = Watched { log, cluster, vouched, found, ..Watched::default() };
+    }
+
+    /// A place's disk vouches for a database with the effects up to an index.
+    pub fn database_durable(&mut self, place: usize, consistent: u64) {
+        let watched = self.at(place);
+        watched.vouched = watched.vouched.max(consistent);
     }
 
     /// A member hands a write to its disk.
@@ -163,6 +181,9 @@ impl Ledger {
     /// After a step, in which the member's raft state went from `before` to `view`: tells what was
     /// written.
     pub fn tell(&mut self, seen: Seen, before: Option<RaftView>, view: RaftView) {
+        if let Some(found) = self.at(seen.member).found.take() {
+            self.record(seen, found);
+        }
         if self.at(seen.member).log.untold.is_empty() {
             return;
         }

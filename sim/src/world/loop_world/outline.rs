@@ -66,6 +66,11 @@ impl Outline {
         while self.changes.pop_if(|index| *index >= first).is_some() {}
     }
 
+    /// The last index.
+    pub fn last(&self) -> u64 {
+        self.last
+    }
+
     /// Whether it holds the entry that a snapshot stands at.
     pub fn holds(&self, mark: &SnapshotMark) -> bool {
         mark.index > 0 && self.term(mark.index) == mark.term

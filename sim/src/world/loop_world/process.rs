@@ -4,6 +4,7 @@ use detcd::config::Config;
 use detcd::member::id::MemberId;
 use detcd::member::io::{Input, RaftMessage, Stop};
 use detcd::storage::backend::Failure;
+use detcd::storage::schema::DatabaseImage;
 use rand_chacha::rand_core::RngCore;
 
 use super::LoopWorld;
@@ -144,7 +145,10 @@ impl LoopWorld {
         let mut entropy = [0; 32];
         self.options.streams().stream(&name).fill_bytes(&mut entropy);
         if self.options.observe {
-            self.observer.ledger.started(at.place, disk.log.as_ref());
+            let index =
+                |image: &DatabaseImage| image.consistent_index().ok().flatten().unwrap_or(0);
+            let consistent = disk.database.as_ref().map(index);
+            self.observer.ledger.started(at.place, disk.log.as_ref(), consistent);
         }
         let beginning = Beginning { config, entropy, disk, now: host.clocks.at(self.now) };
         let (program, outputs) = (&self.program, &mut self.outputs);

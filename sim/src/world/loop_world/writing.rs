@@ -71,7 +71,13 @@ impl LoopWorld {
     fn disk_did(&mut self, at: ProcessRef, done: Done) {
         let input = match done {
             Done::Log(durable) => Input::LogDurable(durable),
-            Done::Database(receipt) => Input::DatabaseDurable(receipt),
+            Done::Database(receipt) => {
+                if self.options.observe {
+                    let consistent = receipt.consistent_index();
+                    self.observer.ledger.database_durable(at.place, consistent);
+                }
+                Input::DatabaseDurable(receipt)
+            }
             Done::Saved(mark) => Input::SnapshotDone(mark),
             Done::Pinned(pin, mark) => Input::SnapshotPinned { pin, mark },
             Done::Answered(id, answer) => Input::DatabaseTaskDone { id, answer },

@@ -258,3 +258,16 @@ fn a_deposed_leader_commits_only_what_its_successor_holds() {
     assert_eq!(late(6), Vec::<String>::new());
     assert_eq!(late(7), ["leader-completeness"]);
 }
+
+#[test]
+fn a_database_fits_its_log_and_holds_what_its_disk_vouched_for() {
+    let found = |snapshot: u64, last: u64, consistent: u64, promised: u64| {
+        let found = RaftEvent::Found { snapshot, last, consistent, promised };
+        broken(|run| with(run, 30, 1, found))
+    };
+    assert_eq!(found(4, 8, 6, 6), Vec::<String>::new());
+    assert_eq!(found(4, 6, 6, 5), Vec::<String>::new());
+    assert_eq!(found(7, 8, 6, 6), ["database-behind-snapshot"]);
+    assert_eq!(found(4, 5, 6, 6), ["database-ahead-of-log"]);
+    assert_eq!(found(4, 8, 6, 7), ["database-lost"]);
+}

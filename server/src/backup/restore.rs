@@ -248,7 +248,7 @@ fn write_log(
     let lookups_failed = u64::from(settings.compat > CompatVersion::V3_5);
     let members = MembersImage::founded(&cluster.members, lookups_failed);
     let file = snap_dir.below(&snap::file_name(mark));
-    let content = snap::encode_with_members(mark, &members);
+    let content = snap::encode(mark, &members);
     let mut opened = disk.create(&file.path).map_err(BackupError::io("open", &file))?;
     opened.write_at(0, &content).map_err(BackupError::io("write", &file))?;
     opened.sync_data().map_err(BackupError::io("fsync", &file))?;

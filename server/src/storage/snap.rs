@@ -31,22 +31,14 @@ pub fn file_name(mark: &SnapshotMark) -> String {
     format!("{:016x}-{:016x}.snap", mark.term, mark.index)
 }
 
-/// The content of the file of a snapshot whose members nobody reads from it.
-pub fn encode(mark: &SnapshotMark) -> Vec<u8> {
-    frame(mark, None)
-}
-
 /// The content of the file of a snapshot, with the members that etcd before 3.7 reads from it.
-pub fn encode_with_members(mark: &SnapshotMark, members: &MembersImage) -> Vec<u8> {
-    frame(mark, Some(members.to_json().into()))
-}
-
-fn frame(mark: &SnapshotMark, data: Option<Bytes>) -> Vec<u8> {
+pub fn encode(mark: &SnapshotMark, members: &MembersImage) -> Vec<u8> {
     let metadata = raftpb::SnapshotMetadata {
         conf_state: mark.conf_state.clone(),
         index: Some(mark.index),
         term: Some(mark.term),
     };
+    let data = Some(members.to_json().into());
     let snapshot = raftpb::Snapshot { data, metadata: Some(metadata) };
     let data = Bytes::from(snapshot.encode_to_vec());
     walpb::SnapFile { crc: Some(crc32c::crc32c(&data)), data: Some(data) }.encode_to_vec()
@@ -84,9 +76,7 @@ mod tests {
     #[test]
     fn a_snapshot_file_says_what_was_written() {
         assert_eq!(file_name(&mark()), "0000000000000002-000000000000007e.snap");
-        assert_eq!(decode(&encode(&mark())), Ok(mark()));
-        let members = MembersImage::default();
-        assert_eq!(decode(&encode_with_members(&mark(), &members)), Ok(mark()));
+        assert_eq!(decode(&encode(&mark(), &MembersImage::default())), Ok(mark()));
     }
 
     #[test]
@@ -97,7 +87,7 @@ mod tests {
         assert_eq!(text(&zero.encode_to_vec()), "snap: empty snapshot");
         let no_data = walpb::SnapFile { crc: Some(1), data: None };
         assert_eq!(text(&no_data.encode_to_vec()), "snap: empty snapshot");
-        let mut bytes = encode(&mark());
+        let mut bytes = encode(&mark(), &MembersImage::default());
         *bytes.last_mut().expect("it has bytes") ^= 1;
         assert_eq!(text(&bytes), "snap: crc mismatch");
         assert!(matches!(decode(b"\xff"), Err(SnapError::Malformed(_))));

@@ -48,7 +48,7 @@ pub trait Database: fmt::Debug {
 
 /// A state of a database that stays readable while commits go on.
 pub trait Pinned: fmt::Debug {
-    /// The rows of the bucket `meta`.
+    /// The rows about the log and the cluster: buckets `meta`, `cluster` and those of members.
     fn meta(&self) -> Result<DatabaseImage, DatabaseError>;
     /// All of it, to be sent.
     fn body(&self) -> Result<Body, DatabaseError>;

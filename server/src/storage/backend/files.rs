@@ -8,7 +8,7 @@ use super::error::Cause;
 use crate::member::io::{Level, LogLine};
 use crate::storage::disk::{Disk, Path};
 use crate::storage::log::SnapshotMark;
-use crate::storage::snap;
+use crate::storage::snap::{self, MembersImage};
 
 /// The database's name.
 pub(super) const DATABASE: &str = "db";
@@ -85,12 +85,14 @@ pub(super) fn write_snapshot(
     disk: &dyn Disk,
     dir: &Path,
     mark: &SnapshotMark,
+    members: &MembersImage,
 ) -> Result<(), Cause> {
     let path = join(dir, &snap::file_name(mark));
     // One from an earlier attempt was never recorded in the log.
     remove(disk, &path)?;
     let mut file = disk.create(&path).map_err(Cause::io("open", &*path))?;
-    file.write_at(0, &snap::encode(mark)).map_err(Cause::io("write", &*path))?;
+    let content = snap::encode(mark, members);
+    file.write_at(0, &content).map_err(Cause::io("write", &*path))?;
     file.sync_data().map_err(Cause::io("fsync", &*path))?;
     disk.sync_dir(dir).map_err(Cause::io("fsync", dir))
 }

@@ -30,9 +30,11 @@ use super::database::{
 use super::disk::{Disk, Path};
 use super::log::SnapshotMark;
 use super::schema::{DatabaseImage, HashScope};
+use super::snap::MembersImage;
 use super::wal::{LogWriter, WalError};
 use crate::config::CompatVersion;
 use crate::member::io::{Level, LogLine};
+use crate::member::membership::Membership;
 use files::{DATABASE, join};
 
 /// Where a member's files are, on its disk and by name.
@@ -60,6 +62,8 @@ pub struct Backend {
     layout: Layout,
     database: Box<dyn Database>,
     pins: BTreeMap<PinId, Box<dyn Pinned>>,
+    /// The members in databases that arrived with snapshots, by the snapshots' indexes.
+    arrived: BTreeMap<u64, Membership>,
     /// Temporary files made so far.
     building: u64,
     lines: Vec<LogLine>,
@@ -114,8 +118,19 @@ impl Backend {
 
     /// Writes the `.snap` file of a snapshot, whose record may be written then.
     pub fn write_snapshot(&mut self, mark: &SnapshotMark) -> Result<(), Failure> {
-        let written = files::write_snapshot(&*self.disk, &self.layout.snap_dir, mark);
-        written.map_err(Failure::fatal("failed to save Raft snapshot"))
+        let failed = "failed to save Raft snapshot";
+        let own = match self.arrived.get(&mark.index) {
+            Some(_) => None,
+            None => {
+                let pinned = self.database.pin().map_err(Failure::fatal(failed))?;
+                let meta = pinned.meta().map_err(Failure::fatal(failed))?;
+                Some(Membership::restore(&meta).map_err(Failure::fatal(failed))?)
+            }
+        };
+        let membership = own.as_ref().or(self.arrived.get(&mark.index));
+        let members = MembersImage::at(mark, membership.expect("its own, or one that arrived"));
+        let written = files::write_snapshot(&*self.disk, &self.layout.snap_dir, mark, &members);
+        written.map_err(Failure::fatal(failed))
     }
 
     /// Lets go of what is older than a snapshot whose record is durable.
@@ -153,6 +168,7 @@ impl Backend {
             self.disk.sync_dir(dir).map_err(Cause::io("fsync", dir))?;
         }
         let image = self.engine.open(&self.disk, &path)?.image()?;
+        self.arrived.insert(index, Membership::restore(&image)?);
         Ok(image)
     }
 
@@ -170,6 +186,7 @@ impl Backend {
             return Err(Failure::panic(failed)(Cause::NoSnapshotDatabase { index }));
         }
         self.pins.clear();
+        self.arrived.clear();
         replace(&*self.disk, &self.layout.snap_dir, &from, &to).map_err(Failure::panic(failed))?;
         self.database = self.engine.open(&self.disk, &to).map_err(Failure::panic(failed))?;
         self.release(log, index)

@@ -2,8 +2,6 @@
 
 use std::rc::Rc;
 
-use bytes::Bytes;
-
 use super::engine::{Body, Database, DatabaseError, Engine, Pinned};
 use crate::storage::bolt::{Bolt, BoltOptions, ReadTx};
 use crate::storage::database::{BucketChange, DatabaseSize};
@@ -59,12 +57,7 @@ impl Database for BoltDatabase {
     }
 
     fn image(&self) -> Result<DatabaseImage, DatabaseError> {
-        let state = self.bolt.read();
-        let mut image = DatabaseImage::new();
-        for name in state.buckets()? {
-            add_bucket(&mut image, &state, name)?;
-        }
-        Ok(image)
+        Ok(DatabaseImage::read(&self.bolt.read())?)
     }
 
     fn pin(&mut self) -> Result<Box<dyn Pinned>, DatabaseError> {
@@ -77,15 +70,6 @@ impl Database for BoltDatabase {
     }
 }
 
-fn add_bucket(image: &mut DatabaseImage, state: &ReadTx, name: Bytes) -> Result<(), DatabaseError> {
-    image.create_bucket(name.clone());
-    for row in state.rows(&name)? {
-        let (key, value) = row?;
-        image.insert(name.clone(), key, value);
-    }
-    Ok(())
-}
-
 #[derive(Debug)]
 struct PinnedPages {
     state: ReadTx,
@@ -93,9 +77,8 @@ struct PinnedPages {
 
 impl Pinned for PinnedPages {
     fn meta(&self) -> Result<DatabaseImage, DatabaseError> {
-        let mut image = DatabaseImage::new();
-        add_bucket(&mut image, &self.state, Bytes::from_static(bucket::META.as_bytes()))?;
-        Ok(image)
+        let names = [bucket::CLUSTER, bucket::MEMBERS, bucket::MEMBERS_REMOVED, bucket::META];
+        Ok(DatabaseImage::read_buckets(&self.state, &names)?)
     }
 
     fn body(&self) -> Result<Body, DatabaseError> {

@@ -74,6 +74,7 @@ pub fn open(
         layout,
         database,
         pins: Default::default(),
+        arrived: Default::default(),
         building: 0,
         lines: Vec::new(),
     };

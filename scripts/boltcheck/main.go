@@ -5,7 +5,9 @@
 //	                                         standard input, one a line: a list of rows
 //
 // Rows are JSON objects: bucket, key and value, the last two in hexadecimal; a row without value is
-// deleted. Buckets are created as they are named; `key` is filled as etcd fills it. `read` prints a row a line, then the size.
+// deleted. Buckets are created as they are named; `key` is filled as etcd fills it. `read` prints a
+// row a line, then the size; `write` what etcd would report after each transaction: the size, and
+// how much of it is in use.
 package main
 
 import (
@@ -96,12 +98,25 @@ func write(path string, options *bbolt.Options) error {
 		return err
 	}
 	in := json.NewDecoder(bufio.NewReader(os.Stdin))
+	out := json.NewEncoder(os.Stdout)
 	for in.More() {
 		var rows []row
 		if err := in.Decode(&rows); err != nil {
 			return err
 		}
 		if err := db.Update(func(tx *bbolt.Tx) error { return apply(tx, rows) }); err != nil {
+			return err
+		}
+		var size int64
+		err := db.View(func(tx *bbolt.Tx) error {
+			size = tx.Size()
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		free := int64(db.Stats().FreePageN) * int64(db.Info().PageSize)
+		if err := out.Encode(map[string]int64{"size": size, "in_use": size - free}); err != nil {
 			return err
 		}
 	}

@@ -94,14 +94,15 @@ impl Room {
         changes
     }
 
-    /// Has bbolt create or continue a file.
-    fn bbolt_writes(&self, is_synced: bool, transactions: &[Transaction]) {
+    /// Has bbolt create or continue a file; returns size and use after each transaction.
+    fn bbolt_writes(&self, is_synced: bool, transactions: &[Transaction]) -> Vec<(u64, u64)> {
         let mut command = Command::new(&self.boltcheck);
         command.args(["write", "-page", &self.options.page_bytes.to_string()]);
         if is_synced {
             command.arg("-synced");
         }
-        let mut child = command.arg(self.root.join(DB)).stdin(Stdio::piped()).spawn().unwrap();
+        command.arg(self.root.join(DB)).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
         let row = |change: &BucketChange| {
             let value = change.value.as_deref().map(hex);
             json!({"bucket": change.bucket, "key": hex(&change.key), "value": value})
@@ -112,7 +113,12 @@ impl Room {
             writeln!(stdin, "{}", Value::from(rows)).unwrap();
         }
         drop(stdin);
-        assert!(child.wait().unwrap().success(), "bbolt refuses to write");
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "bbolt refuses to write");
+        let number = |line: &Value, name: &str| line[name].as_u64().unwrap();
+        let lines = String::from_utf8(output.stdout).unwrap();
+        let lines = lines.lines().map(|line| serde_json::from_str(line).unwrap());
+        lines.map(|line| (number(&line, "size"), number(&line, "in_use"))).collect()
     }
 
     /// Has bbolt check and read a file, which holds what is expected; returns its size.
@@ -277,4 +283,45 @@ fn our_files_grow_as_bbolts_do() {
     }
     ours.end();
     theirs.end();
+}
+
+#[test]
+fn what_is_reported_after_each_transaction_is_what_bbolt_reports() {
+    let test = "what_is_reported_after_each_transaction_is_what_bbolt_reports";
+    let Some(boltcheck) = boltcheck(test) else { return };
+    let room = Room::new(&boltcheck, 41, 4096);
+    let number = |number: u64| Bytes::copy_from_slice(&number.to_be_bytes());
+    let created: Transaction = BUCKETS
+        .iter()
+        .map(|bucket| BucketChange { bucket, key: Bytes::from_static(b"none"), value: None })
+        .collect();
+    // All pages are single ones, so that it does not matter which of the free ones are taken.
+    let puts = |round: u64| -> Transaction {
+        let row = |place| BucketChange {
+            bucket: "key",
+            key: number(round * 20 + place),
+            value: Some(vec![b'v'; 60].into()),
+        };
+        let index = BucketChange {
+            bucket: "meta",
+            key: Bytes::from_static(b"consistent_index"),
+            value: Some(number(round)),
+        };
+        (0..20).map(row).chain([index]).collect()
+    };
+    let deletes = |round| -> Transaction {
+        let delete = |change| BucketChange { value: None, ..change };
+        puts(round).into_iter().map(delete).collect()
+    };
+    let transactions: Vec<Transaction> =
+        (0..30).map(puts).chain((5..30).rev().map(deletes)).collect();
+    let theirs = room.bbolt_writes(false, &[vec![created], transactions.clone()].concat());
+    std::fs::remove_file(room.root.join(DB)).unwrap();
+    let mut bolt = Bolt::create(room.disk(), DB, room.options).unwrap();
+    let mut ours = vec![bolt.create_buckets(&BUCKETS).unwrap()];
+    ours.extend(transactions.iter().map(|changes| bolt.commit(changes).unwrap()));
+    let ours: Vec<(u64, u64)> =
+        ours.iter().map(|made| (made.size_bytes, made.in_use_bytes)).collect();
+    assert_eq!(ours, theirs);
+    room.end();
 }

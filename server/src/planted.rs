@@ -27,6 +27,8 @@ macro_rules! defects {
 defects! {
     /// B01: the database has the index of an entry before it has what the entry changed.
     ApplyCiBeforeData "apply.ci_before_data";
+    /// B03: after a snapshot the database is given the index of what the member had before.
+    SnapCiOverwrite "snap.ci_overwrite";
     /// B13: members that answer nobody leave out a transaction's ranges, and with them the reason
     /// for which it fails elsewhere.
     ApplySkipRangeRemote "apply.skip_range_remote";

@@ -98,6 +98,20 @@ impl Persistence {
         self.keeps
     }
 
+    /// Index and term of the last entry that had an effect.
+    pub(super) fn consistent(&self) -> (u64, u64) {
+        self.consistent
+    }
+
+    /// What a planted defect does: the next write says that the database has less than it has.
+    pub(super) fn overwrite(&mut self, consistent: (u64, u64), now: Now) {
+        let (index, term) = consistent;
+        self.advance(index, term);
+        for row in schema::consistent(index, term) {
+            self.record(|| row, now);
+        }
+    }
+
     /// Index of the last entry that had an effect: entries up to there have none any more.
     pub(super) fn consistent_index(&self) -> u64 {
         self.consistent.0

@@ -16,6 +16,7 @@ use super::recovery::Recovered;
 use super::running::Running;
 use super::time::{Monotonic, Now};
 use crate::config::CompatVersion;
+use crate::planted::Defect;
 use crate::storage::database::{PinId, SnapshotTask};
 use crate::storage::log::SnapshotMark;
 use crate::storage::schema::DatabaseImage;
@@ -309,7 +310,13 @@ impl Running {
             LogLine::new(Level::Info, "restored mvcc store")
                 .with("consistent-index", consistent.0.to_string()),
         ));
+        let before = self.persistence.consistent();
         self.persistence.replaced(consistent);
+        if self.config.defect().is(Defect::SnapCiOverwrite) {
+            self.persistence.overwrite(before, now);
+            self.write_changes(out);
+            self.persistence.advance(consistent.0, consistent.1);
+        }
         (self.applied, self.applied_term) = (mark.index, mark.term);
         self.snapshots.saving = None;
         self.adopt(recovered, now, out);

@@ -7,7 +7,7 @@
 //! What this world cannot see: threads and how they interleave within a process; HTTP/2 and its
 //! flow control, keep-alives and cancellation races; encodings, unless `codec` is on; TCP's
 //! acknowledgements, so that a link cut one way still carries the other way's traffic on
-//! connections that stand; name resolution, TLS, and files other than the log. `README.md` beside
+//! connections that stand; name resolution, TLS, permissions. `README.md` beside
 //! this file says more.
 
 mod calls;

@@ -11,8 +11,15 @@ use super::{Scope, cargo};
 const REPEATED: [&str; 3] =
     ["bootstrap/token-collision-peer-hidden", "process/chaos", "partition/shapes"];
 
-/// Scenarios that are ended at their disk operations in turn.
-const CRASHED: [&str; 3] = ["crash/first-start", "crash/write-load", "crash/member-add"];
+/// Scenarios that are ended at their disk operations in turn, and at one in how many in a full run.
+const CRASHED: [(&str, &str); 6] = [
+    ("crash/first-start", "1"),
+    ("crash/write-load", "1"),
+    ("crash/member-add", "1"),
+    ("crash/compaction", "2"),
+    ("crash/snapshot-save", "2"),
+    ("crash/snapshot-receive", "5"),
+];
 
 /// What every version is asked, and the groups that a full run adds.
 const ASKED: &[&str] = &["bootstrap"];
@@ -24,11 +31,11 @@ pub fn in_the_loop(root: &Path, scope: Scope) -> Vec<Stage> {
         Scope::Change => "1..3",
         Scope::Full => "1..50",
     };
-    let (crashed, every) = match scope {
-        Scope::Change => (&CRASHED[..1], "6"),
-        Scope::Full => (&CRASHED[..], "1"),
+    let crashed: &[(&str, &str)] = match scope {
+        Scope::Change => &[("crash/first-start", "6"), ("crash/snapshot-save", "60")],
+        Scope::Full => &CRASHED,
     };
-    let crash = |scenario: &&str| {
+    let crash = |(scenario, every): &(&str, &str)| {
         let mut enumerate = detsim(root, scope);
         stage::command(scenario, enumerate.args(["enumerate", scenario, "--every", every]))
     };

@@ -23,7 +23,7 @@ use super::folder::{Folder, file_name};
 use super::library::{Library, Loaded};
 use super::output::program;
 use super::worlds::Choice;
-use crate::language::parse;
+use crate::language::{Script, parse};
 use crate::run::{self, Setup, VOCABULARY, loop_world};
 use crate::world::World;
 
@@ -155,6 +155,13 @@ fn operations(scenario: &Loaded, command: &Enumerate) -> Result<Vec<(String, u64
         let what = format!("{} does not pass as it is with seed {}", scenario.name, command.seed);
         return Err(Usage(format!("{what}: {} {why}", record.verdict.name())));
     }
+    // After the script has healed everything nobody is to end any more.
+    let text = scenario.script.to_string();
+    if let Some((before, _)) = text.split_once("\nheal\n") {
+        let before = read(&scenario.name, before)?;
+        world = loop_world(&before, command.seed);
+        run::run(&Setup { script: &before, ..setup }, &mut world);
+    }
     let names: Vec<String> = world.members().iter().map(|name| name.0.clone()).collect();
     if let Some(unknown) = command.members.iter().find(|name| !names.contains(name)) {
         let meant = crate::language::nearest(unknown, names.iter().map(String::as_str))
@@ -202,9 +209,13 @@ fn point(
     lines.insert(place, &trap);
     let base = scenario.name.trim_end_matches(".scenario").trim_end_matches(".plan");
     let name = format!("{base}@{member}-{at}-{}", ending.name());
-    let script = parse(&name, &lines.join("\n"), VOCABULARY)
-        .map_err(|errors| Usage(errors.iter().map(ToString::to_string).collect()))?;
+    let script = read(&name, &lines.join("\n"))?;
     Ok(Loaded { name, script, story: scenario.story.clone() })
+}
+
+fn read(name: &str, text: &str) -> Result<Script, Usage> {
+    parse(name, text, VOCABULARY)
+        .map_err(|errors| Usage(errors.iter().map(ToString::to_string).collect()))
 }
 
 /// What failed, by how.

@@ -3,7 +3,7 @@
 //!
 //! A change of the configuration is asked for only where what is promised stays provable: nobody is
 //! added twice, what was lost stays a minority, and nothing is asked while the outcome of an
-//! earlier change is unknown or a member that was added is still joining.
+//! earlier change is unknown, or a member that was added is still joining.
 
 use detsim_reports::record::{Blob, Body, Call, MemberEntry, Outcome, Range, Reply};
 
@@ -163,7 +163,17 @@ impl Runner<'_> {
         let role = self.members[place].role;
         // The list that a member joins with must stay true until it has joined.
         let is_busy = |(other, it): (usize, &Member)| other != place && it.is_joining && it.is_up;
-        let is_free = !self.members.iter().enumerate().any(is_busy);
+        let is_change = |asked: &Asked| {
+            let request = &asked.operation.request;
+            matches!(
+                request,
+                Request::MemberAdd { .. }
+                    | Request::MemberRemove { .. }
+                    | Request::MemberPromote { .. }
+            )
+        };
+        let is_free =
+            !self.members.iter().enumerate().any(is_busy) && !self.asked.values().any(is_change);
         Ok(!self.is_config_doubtful
             && is_free
             && match request {
@@ -184,7 +194,8 @@ impl Runner<'_> {
         let voters = stay().count();
         let healthy = stay().filter(|it| it.is_reliable()).count();
         let lost = stay().filter(|it| it.is_lost()).count();
-        healthy > voters / 2 && lost * 2 < voters
+        // One of two cannot do without the other until it knows that the removal is committed.
+        voters > 1 && healthy > voters / 2 && lost * 2 < voters
     }
 
     /// Whether a quorum is left with one more voter that has not joined yet.

@@ -30,6 +30,8 @@ const DELIVERY: Duration = Duration::from_secs(2);
 
 /// What a member logs that ends because it was removed.
 const REMOVED: &str = "permanently removed";
+/// Why a member ends that joins while none of the others answers.
+const UNREACHABLE: &str = "cannot fetch cluster info from peer urls";
 
 /// Why a script is not executed any further.
 #[derive(Debug)]
@@ -363,13 +365,23 @@ impl<'w> Runner<'w> {
         let at = self.world.now();
         // One that does not serve yet ends with another reason; its log says why.
         let is_told = self.members[place].is_leaving && self.world.log_contains(place, REMOVED);
+        let has_faults = self.faults.any;
         let member = &mut self.members[place];
         let was_asked = std::mem::take(&mut member.is_stopping);
         member.is_up = false;
         member.is_paused = false;
         let what = format!("{} exits code={} {}", member.name, exit.code, exit.reason);
         if !was_asked {
-            let expected = is_told || member.excuse != Excuse::None || member.role == Role::Removed;
+            let is_alone = member.is_joining && exit.reason.contains(UNREACHABLE) && has_faults;
+            if is_alone {
+                // It begins once more when somebody can be asked.
+                (member.is_joining, member.has_new_identity) = (false, true);
+                member.is_downed = true;
+            }
+            let expected = is_told
+                || is_alone
+                || member.excuse != Excuse::None
+                || member.role == Role::Removed;
             member.exit = Some(self.history.exits.len());
             member.is_downed |= member.excuse == Excuse::DiskFailed;
             self.history.exits.push(ProcessExit {

@@ -50,6 +50,7 @@ pub fn run(root: &Path, scope: Scope) -> bool {
     stages.extend(scenarios::with_peers(root, scope));
     if scope == Scope::Full {
         stages.push(scenarios::planted(root));
+        stages.push(stage::command("fuzz targets", &mut fuzz(root)));
     }
     report(&stages)
 }
@@ -71,6 +72,14 @@ fn lint(root: &Path) -> Command {
     let mut lint = cargo(root);
     lint.args(["clippy", "--quiet", "--workspace", "--all-targets"]);
     lint
+}
+
+/// The fuzz targets are a workspace of their own: here they are compiled, not run.
+fn fuzz(root: &Path) -> Command {
+    let mut check = cargo(root);
+    check.args(["check", "--quiet", "--manifest-path", "server/fuzz/Cargo.toml"]);
+    check.args(["--target-dir", "target/fuzz"]);
+    check
 }
 
 fn peers(root: &Path, scope: Scope) -> Command {

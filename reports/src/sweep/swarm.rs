@@ -130,12 +130,22 @@ fn goals(text: &mut String, reached: &[(Aim<'_>, u64)], runs: usize) {
     text.push_str("</tbody></table>\n</section>\n");
 }
 
+/// What features are sorted by: their words before a number, and then the number.
+fn by_number(feature: &str) -> (&str, u64, &str) {
+    let end = feature.trim_end_matches(|it: char| it.is_ascii_alphabetic());
+    let words = end.trim_end_matches(|it: char| it.is_ascii_digit());
+    match end[words.len()..].parse() {
+        Ok(number) => (words, number, feature),
+        Err(_) => (feature, 0, feature),
+    }
+}
+
 /// How many runs had a feature, how many of these failed, and what they cost.
 fn features(text: &mut String, runs: &[Swept]) {
-    let mut rows: BTreeMap<&str, (u64, u64, u64)> = BTreeMap::new();
+    let mut rows: BTreeMap<(&str, u64, &str), (u64, u64, u64)> = BTreeMap::new();
     for run in runs {
         for feature in &run.features {
-            let row = rows.entry(feature).or_default();
+            let row = rows.entry(by_number(feature)).or_default();
             row.0 += 1;
             row.1 += u64::from(run.outline.has_failed());
             row.2 += run.outline.cpu_ns;
@@ -149,7 +159,7 @@ fn features(text: &mut String, runs: &[Swept]) {
          <th class=\"n\">not passed<th class=\"n\">of 1000<th class=\"n\">cpu s a run</tr></thead>\
          <tbody>\n",
     );
-    for (feature, (many, failed, cpu_ns)) in rows {
+    for ((.., feature), (many, failed, cpu_ns)) in rows {
         let _ = writeln!(
             text,
             "<tr><td>{}<td class=\"n\">{}<td class=\"n\">{failed}<td class=\"n\">{}\

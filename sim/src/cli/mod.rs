@@ -4,7 +4,7 @@
 //! what a run costs, and to run seeds side by side. Each run stays on one thread.
 //!
 //! Exit codes: 0 all passed, 1 a safety violation, 2 usage, 3 liveness, 4 crash, 5 harness error or
-//! nondeterminism, 6 undecided.
+//! nondeterminism, 6 undecided, 130 a sweep that was interrupted and had found nothing.
 
 mod campaign;
 mod check;

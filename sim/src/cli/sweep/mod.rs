@@ -101,6 +101,10 @@ fn share(text: &str) -> Result<u32, String> {
     }
 }
 
+/// The exit code of a sweep that was interrupted and found nothing before: as of a process that the
+/// signal ends.
+const INTERRUPTED: u8 = 130;
+
 /// What decides how a seed is run.
 #[derive(Clone, Copy, Debug)]
 struct Habits {
@@ -126,13 +130,22 @@ pub fn sweep(command: &Sweep) -> Result<u8, Usage> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         // The second one ends it at once.
-        signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone())
-            .and_then(|_| signal_hook::flag::register(signal, stop.clone()))
-            .map_err(|error| Usage(format!("signals cannot be caught: {error}")))?;
+        signal_hook::flag::register_conditional_shutdown(
+            signal,
+            i32::from(INTERRUPTED),
+            stop.clone(),
+        )
+        .and_then(|_| signal_hook::flag::register(signal, stop.clone()))
+        .map_err(|error| Usage(format!("signals cannot be caught: {error}")))?;
     }
     let mut keeper = Keeper { state, folder: Folder::new(directory), runs, complaint: None };
     keeper.run(command, &habits, &stop)?;
-    Ok(keeper.conclude(command))
+    let code = keeper.conclude(command);
+    let was_interrupted = stop.load(std::sync::atomic::Ordering::Relaxed);
+    if was_interrupted {
+        eprintln!("interrupted: not all seeds were run; `--resume` goes on");
+    }
+    Ok(if was_interrupted && code == 0 { INTERRUPTED } else { code })
 }
 
 /// First and last seed.

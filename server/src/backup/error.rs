@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::Place;
 use crate::config::quote::quote;
 use crate::storage::bolt::{BoltError, Finding};
+use crate::storage::schema::SchemaError;
 use crate::storage::wal::WalError;
 
 /// A failure of a command.
@@ -59,6 +60,23 @@ pub enum BackupError {
     /// A row of the database that cannot be read.
     #[error("proto: {0}")]
     Row(String),
+    /// A row of the database that no member writes.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// A revision that compaction has made unreadable.
+    #[error("mvcc: required revision has been compacted")]
+    Compacted,
+    /// A revision that is not there yet.
+    #[error("mvcc: required revision is a future revision")]
+    FutureRevision,
+    /// A database that could not be copied.
+    #[error("Failed to defragment etcd data[{}] ({cause})", data_dir.named)]
+    Defragment {
+        /// The data directory.
+        data_dir: Place,
+        /// Why.
+        cause: Box<BackupError>,
+    },
     /// One of two flags without the other.
     #[error("--mark-compacted required if --revision-bump > 0")]
     BumpWithoutMark,

@@ -2,11 +2,14 @@
 //! it, and how a cluster begins from it (contract-cluster.md, section 7).
 //!
 //! A snapshot is the body of a database, as one read transaction saw it, and the SHA-256 of that.
-//! These are the operations of `etcdctl snapshot save`, `etcdutl snapshot status` and `etcdutl
-//! snapshot restore`, with their texts and exit codes; command lines and terminals are not here.
+//! These are the operations of `etcdctl snapshot save` and of `etcdutl snapshot status`, `snapshot
+//! restore`, `hashkv` and `defrag`, with their texts and exit codes. Not here: command lines and
+//! terminals, and `etcdutl migrate`.
 
 mod copy;
+mod defrag;
 mod error;
+mod hashkv;
 mod restore;
 mod save;
 mod show;
@@ -15,7 +18,9 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+pub use defrag::defragment;
 pub use error::BackupError;
+pub use hashkv::{KeysHash, hash_keys};
 pub use restore::{HashCheck, RestoreSettings, restore};
 pub use save::{Saved, save};
 pub use status::{Status, status};

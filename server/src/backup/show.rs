@@ -81,37 +81,40 @@ impl Status {
 
     /// `--write-out=table`.
     pub fn table(&self) -> String {
-        let borders = if self.compat >= CompatVersion::V3_7 { BOXED } else { PLAIN };
-        let cells = self.cells();
-        let widths: Vec<usize> =
-            cells.iter().map(|(head, cell)| head.len().max(cell.chars().count())).collect();
-        let rule = |[left, crossing, right]: [char; 3]| {
-            let horizontal = borders.horizontal.to_string();
-            let parts: Vec<String> =
-                widths.iter().map(|width| horizontal.repeat(width + 2)).collect();
-            format!("{left}{}{right}", parts.join(&crossing.to_string()))
-        };
-        let line = |texts: Vec<String>| {
-            let vertical = borders.vertical;
-            let inner = texts.join(&format!(" {vertical} "));
-            format!("{vertical} {inner} {vertical}")
-        };
-        let centred = |(at, (head, _)): (usize, &(&str, String))| {
-            let missing = widths[at] - head.len();
-            // An odd blank goes to the left.
-            let left = missing.div_ceil(2);
-            format!("{}{head}{}", " ".repeat(left), " ".repeat(missing - left))
-        };
-        let heads = cells.iter().enumerate().map(centred).collect();
-        let row = cells.iter().zip(&widths).map(|((_, cell), width)| format!("{cell:>width$}"));
-        let [first, middle, last] = borders.rules;
-        let lines = [rule(first), line(heads), rule(middle), line(row.collect()), rule(last)];
-        lines.join("\n")
+        table(self.compat, &self.cells())
     }
 }
 
+/// One row under its heads, with the borders of the version.
+pub(super) fn table(compat: CompatVersion, cells: &[(&'static str, String)]) -> String {
+    let borders = if compat >= CompatVersion::V3_7 { BOXED } else { PLAIN };
+    let widths: Vec<usize> =
+        cells.iter().map(|(head, cell)| head.len().max(cell.chars().count())).collect();
+    let rule = |[left, crossing, right]: [char; 3]| {
+        let horizontal = borders.horizontal.to_string();
+        let parts: Vec<String> = widths.iter().map(|width| horizontal.repeat(width + 2)).collect();
+        format!("{left}{}{right}", parts.join(&crossing.to_string()))
+    };
+    let line = |texts: Vec<String>| {
+        let vertical = borders.vertical;
+        let inner = texts.join(&format!(" {vertical} "));
+        format!("{vertical} {inner} {vertical}")
+    };
+    let centred = |((head, _), width): (&(&str, String), &usize)| {
+        let missing = width - head.len();
+        // An odd blank goes to the left.
+        let left = missing.div_ceil(2);
+        format!("{}{head}{}", " ".repeat(left), " ".repeat(missing - left))
+    };
+    let heads = cells.iter().zip(&widths).map(centred).collect();
+    let row = cells.iter().zip(&widths).map(|((_, cell), width)| format!("{cell:>width$}"));
+    let [first, middle, last] = borders.rules;
+    let lines = [rule(first), line(heads), rule(middle), line(row.collect()), rule(last)];
+    lines.join("\n")
+}
+
 /// Bytes in decimal units with two or three digits, halves to the even neighbour.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
     if bytes < 10 {
         return format!("{bytes} B");

@@ -38,18 +38,23 @@ pub fn status(
     file: &Place,
     compat: CompatVersion,
 ) -> Result<Status, BackupError> {
-    let opened = disk.open(&file.path).map_err(BackupError::io("stat", file))?;
-    if opened.is_empty().map_err(BackupError::io("stat", file))? {
-        // An empty file would become a database when it is opened, which must not happen here.
-        return Err(BoltError::Invalid { path: file.path.clone() }.into());
-    }
-    drop(opened);
+    require_content(&**disk, file)?;
     let findings = bolt::check(&**disk, &file.path)?;
     if !findings.is_empty() {
         return Err(BackupError::Damaged(findings));
     }
     let database = Bolt::open(Rc::clone(disk), &file.path, BoltOptions::ETCD)?;
     summarize(&database.read(), compat)
+}
+
+/// An empty file would become a database when it is opened, which must not happen to one that is
+/// looked at.
+pub(super) fn require_content(disk: &dyn Disk, file: &Place) -> Result<(), BackupError> {
+    let opened = disk.open(&file.path).map_err(BackupError::io("stat", file))?;
+    match opened.is_empty().map_err(BackupError::io("stat", file))? {
+        true => Err(BoltError::Invalid { path: file.path.clone() }.into()),
+        false => Ok(()),
+    }
 }
 
 fn summarize(tx: &ReadTx, compat: CompatVersion) -> Result<Status, BackupError> {

@@ -15,6 +15,7 @@ use crate::member::membership::Membership;
 use crate::mvcc::Store;
 use crate::proto::etcdserverpb as pb;
 use crate::storage::bolt::{Bolt, BoltOptions};
+use crate::storage::database::BucketChange;
 use crate::storage::disk::Disk;
 use crate::storage::log::HardState;
 use crate::storage::memory::MemoryDisk;
@@ -268,6 +269,75 @@ fn a_snapshot_is_restored_only_as_it_was_saved() {
     let skipped = RestoreSettings { hash_check: HashCheck::Skipped, ..settings("bare") };
     restore(&disk, &skipped, &mut Vec::new()).unwrap();
     assert!(disk.exists("new/member/wal").unwrap());
+}
+
+#[test]
+fn keys_are_hashed_without_touching_the_file() {
+    let (memory, disk) = disk();
+    let (bolt, store) = database(&disk);
+    save_to(&*disk, &bolt, "one").unwrap();
+    let before = memory.read("one");
+    let of = |revision| hash_keys(&disk, &file("one"), revision, CompatVersion::V3_6);
+    let theirs = store.view().hash_kv(50).unwrap();
+    let ours = of(50).unwrap();
+    assert_eq!((ours.hash, ours.revision, ours.compact_revision), (theirs.hash, 50, -1));
+    assert_eq!(of(0).unwrap().revision, store.revision());
+    assert_eq!(of(9_999).unwrap_err().to_string(), "mvcc: required revision is a future revision");
+    assert_eq!(memory.read("one"), before);
+    let shown =
+        KeysHash { hash: 4_036_673_928, revision: 18, compact_revision: 3, compat: ours.compat };
+    assert_eq!(shown.simple(), "4036673928, 18, 3");
+    assert_eq!(shown.json(), r#"{"hash":4036673928,"hashRevision":18,"compactRevision":3}"#);
+    assert_eq!(
+        shown.fields(),
+        "\"Hash\" : 4036673928\n\"Hash revision\" : 18\n\"Compact revision\" : 3"
+    );
+    let table = "\
++------------+---------------+------------------+
+|    HASH    | HASH REVISION | COMPACT REVISION |
++------------+---------------+------------------+
+| 4036673928 |            18 |                3 |
++------------+---------------+------------------+";
+    assert_eq!(shown.table(), table);
+}
+
+#[test]
+fn a_defragmented_database_holds_the_same_in_less() {
+    let (_, disk) = disk();
+    let (bolt, _) = database(&disk);
+    let image = image_of(&bolt);
+    disk.create_dir_all("old/member/snap").unwrap();
+    drop(bolt);
+    disk.rename("old/db", "old/member/snap/db").unwrap();
+    let mut bolt = Bolt::open(Rc::clone(&disk), "old/member/snap/db", BoltOptions::ETCD).unwrap();
+    let filler = |value: Option<Bytes>| {
+        let key = |index: usize| Bytes::from(format!("filler{index}"));
+        let change = |index| match &value {
+            Some(value) => BucketChange::put("auth", key(index), value.clone()),
+            None => BucketChange::delete("auth", key(index)),
+        };
+        (0..100).map(change).collect::<Vec<_>>()
+    };
+    bolt.commit(&filler(Some(vec![1; 3000].into()))).unwrap();
+    bolt.commit(&filler(None)).unwrap();
+    let before = bolt.size_bytes();
+    drop(bolt);
+    let mut lines = Vec::new();
+    defragment(&disk, &file("old"), &mut lines).unwrap();
+    let bolt = Bolt::open(Rc::clone(&disk), "old/member/snap/db", BoltOptions::ETCD).unwrap();
+    assert!(bolt.size_bytes() < before - 100_000);
+    assert_eq!(image_of(&bolt), image);
+    assert_eq!(disk.list("old/member/snap").unwrap(), ["db"]);
+    let texts: Vec<&str> = lines.iter().map(|line| &line.message[..]).collect();
+    assert_eq!(texts, ["defragmenting", "finished defragmenting directory"]);
+    let diff = (bolt.size_bytes() as i64 - before as i64).to_string();
+    assert_eq!(lines[1].fields[1], ("current-db-size-bytes-diff", diff));
+    let error = defragment(&disk, &file("none"), &mut lines).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "Failed to defragment etcd data[/none] \
+         (stat /none/member/snap/db: no such file or directory)"
+    );
 }
 
 #[test]

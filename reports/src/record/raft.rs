@@ -119,6 +119,9 @@ pub enum RaftEvent {
         consistent: u64,
         /// How far its disk vouched for the database before.
         promised: u64,
+        /// What is wrong with the database's file, if its format can tell.
+        #[serde(default)]
+        damage: Vec<String>,
     },
     /// It was given an index to serve linearizable reads at. Recorded when either number is
     /// another than before.

@@ -29,6 +29,11 @@ pub trait Engine: fmt::Debug {
     fn create(&self, disk: &Rc<dyn Disk>, path: &Path) -> Result<(), DatabaseError>;
     /// Opens the database in a file.
     fn open(&self, disk: &Rc<dyn Disk>, path: &Path) -> Result<Box<dyn Database>, DatabaseError>;
+
+    /// What is wrong with a file that nobody has open and that can be opened.
+    fn check(&self, _disk: &dyn Disk, _path: &Path) -> Result<Vec<String>, DatabaseError> {
+        Ok(Vec::new())
+    }
 }
 
 /// An open database.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::engine::{Body, Database, DatabaseError, Engine, Pinned};
-use crate::storage::bolt::{Bolt, BoltOptions, ReadTx};
+use crate::storage::bolt::{self, Bolt, BoltOptions, ReadTx};
 use crate::storage::database::{BucketChange, DatabaseSize};
 use crate::storage::disk::{Disk, Path};
 use crate::storage::schema::{DatabaseImage, auth_revision, bucket};
@@ -35,6 +35,10 @@ impl Engine for BoltEngine {
     fn open(&self, disk: &Rc<dyn Disk>, path: &Path) -> Result<Box<dyn Database>, DatabaseError> {
         let bolt = Bolt::open(Rc::clone(disk), path, self.options)?;
         Ok(Box::new(BoltDatabase { bolt, disk: Rc::clone(disk), options: self.options }))
+    }
+
+    fn check(&self, disk: &dyn Disk, path: &Path) -> Result<Vec<String>, DatabaseError> {
+        Ok(bolt::check(disk, path)?.iter().map(ToString::to_string).collect())
     }
 }
 

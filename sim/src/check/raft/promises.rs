@@ -57,13 +57,18 @@ impl Raft<'_> {
     /// log, and holds what the disk vouched for.
     pub(super) fn databases(&mut self, facts: &[RaftFact]) {
         for fact in facts {
-            let RaftEvent::Found { snapshot, last, consistent, promised } = fact.event else {
+            let RaftEvent::Found { snapshot, last, consistent, promised, damage } = &fact.event
+            else {
                 continue;
             };
             let who = self.name(fact.member);
             let mut broken = |rule: &str, text: String| {
                 self.violate(rule, vec![fact.member], fact.at, text);
             };
+            if let Some(first) = damage.first() {
+                let text = format!("{who} starts from a damaged database: {first}");
+                broken("database-damaged", text);
+            }
             if consistent < snapshot {
                 let text = format!(
                     "{who} starts from a log that follows a snapshot at {snapshot}, and from a \

@@ -43,6 +43,8 @@ pub struct Opened {
     pub image: DiskImage,
     /// Why no member starts on it.
     pub refusal: Option<Stop>,
+    /// What is wrong with its database, which nobody who opens it need notice.
+    pub damage: Vec<String>,
 }
 
 /// Something for the database or its snapshots.
@@ -207,8 +209,10 @@ impl Device {
         let found = directory::inspect(&*disk, &path(data_dir), data_dir, config.compat);
         lines.extend(found.lines);
         if found.refusal.is_some() {
-            return Ok(Opened { image: DiskImage::default(), refusal: found.refusal });
+            let image = DiskImage::default();
+            return Ok(Opened { image, refusal: found.refusal, damage: Vec::new() });
         }
+        let damage = self.damage(config);
         let image = match &self.engine {
             None => {
                 let (writer, log, notes) = LogWriter::open(disk, &self.dir, self.settings)?;
@@ -227,7 +231,18 @@ impl Device {
             }
         };
         self.done_at = Some(self.disk.completion().max(now));
-        Ok(Opened { image, refusal: None })
+        Ok(Opened { image, refusal: None, damage })
+    }
+
+    /// Looks for damage of the database, without an operation of the disk.
+    fn damage(&self, config: &Config) -> Vec<String> {
+        let Some(engine) = &self.engine else { return Vec::new() };
+        let file = format!("{}/db", layout(config, &self.dir).snap_dir);
+        if self.disk.read_file(&file).is_err() {
+            return Vec::new();
+        }
+        // What cannot be opened at all is refused when it is opened.
+        engine.check(&self.disk.fork(0), &file).unwrap_or_default()
     }
 
     /// Takes a log write. One that puts another database in place ends what waits for the one

@@ -27,6 +27,8 @@ struct Watched {
     cluster: Option<ClusterId>,
     /// How far its disk vouches for its database.
     vouched: u64,
+    /// What is wrong with the database that a process is about to start from.
+    damage: Vec<String>,
     /// What it started from, until that is told.
     found: Option<RaftEvent>,
     /// Questions for a read index, with what was committed when they were asked.
@@ -73,15 +75,21 @@ impl Ledger {
     pub fn started(&mut self, place: usize, image: Option<&LogImage>, consistent: Option<u64>) {
         let before = image.and_then(|image| self.up_to(place, &image.snapshot));
         let Watched { cluster, vouched, .. } = *self.at(place);
+        let damage = std::mem::take(&mut self.at(place).damage);
         // A member without a log is a new one.
         let vouched = if image.is_some() { vouched } else { 0 };
         let log = WatchedLog::found(image, before);
         let last = log.staged().last();
         let found = image.zip(consistent).map(|(image, consistent)| {
             let snapshot = image.snapshot.index;
-            RaftEvent::Found { snapshot, last, consistent, promised: vouched }
+            RaftEvent::Found { snapshot, last, consistent, promised: vouched, damage }
         });
         *self.at(place) = Watched { log, cluster, vouched, found, ..Watched::default() };
+    }
+
+    /// The database at a place was looked at before a process starts from it.
+    pub fn database_checked(&mut self, place: usize, damage: Vec<String>) {
+        self.at(place).damage = damage;
     }
 
     /// A place's disk vouches for a database with the effects up to an index.

@@ -116,6 +116,7 @@ impl LoopWorld {
             Ok(Err(failure)) => return self.disk_failed(place, &failure),
             Err(panic) => return self.panicked(place, panic),
         };
+        self.observer.ledger.database_checked(place, opened.damage);
         if let Some(process) = &mut host.process {
             process.stage = Stage::Booting(Box::new((config, opened.image)));
         }

@@ -262,7 +262,8 @@ fn a_deposed_leader_commits_only_what_its_successor_holds() {
 #[test]
 fn a_database_fits_its_log_and_holds_what_its_disk_vouched_for() {
     let found = |snapshot: u64, last: u64, consistent: u64, promised: u64| {
-        let found = RaftEvent::Found { snapshot, last, consistent, promised };
+        let damage = if promised == 99 { vec!["page 3: lost".to_owned()] } else { Vec::new() };
+        let found = RaftEvent::Found { snapshot, last, consistent, promised, damage };
         broken(|run| with(run, 30, 1, found))
     };
     assert_eq!(found(4, 8, 6, 6), Vec::<String>::new());
@@ -270,4 +271,5 @@ fn a_database_fits_its_log_and_holds_what_its_disk_vouched_for() {
     assert_eq!(found(7, 8, 6, 6), ["database-behind-snapshot"]);
     assert_eq!(found(4, 5, 6, 6), ["database-ahead-of-log"]);
     assert_eq!(found(4, 8, 6, 7), ["database-lost"]);
+    assert_eq!(found(4, 8, 6, 99), ["database-damaged", "database-lost"]);
 }

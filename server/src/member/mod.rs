@@ -398,9 +398,11 @@ impl Member {
         self.running().map(|running| running.store.revision())
     }
 
-    /// White box: the index up to which entries are applied.
+    /// White box: the index up to which its state has the effects of entries. After a restart that
+    /// is what the database had, also while raft comes to these entries again.
     pub fn applied(&self) -> u64 {
-        self.running().map_or(0, |running| running.applied)
+        self.running()
+            .map_or(0, |running| running.applied.max(running.persistence.consistent_index()))
     }
 
     /// White box: an entry of its log.

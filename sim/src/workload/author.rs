@@ -28,8 +28,10 @@ impl Author {
     /// A value that was never written, of at least so many bytes.
     pub fn value(&mut self, bytes: usize) -> Blob {
         self.values += 1;
-        let text = format!("{}-{}", self.name, self.values);
-        Blob::text(&format!("{text:.<bytes$}"))
+        let mut text = format!("{}-{}", self.name, self.values);
+        // The formatter pads no further than 65,535.
+        text.extend(std::iter::repeat_n('.', bytes.saturating_sub(text.len())));
+        Blob::text(&text)
     }
 
     /// An id that no lease had.
@@ -66,6 +68,7 @@ mod tests {
         }
         assert_eq!(drawn[0].0, Blob::text("mc1-1"));
         assert_eq!(drawn[1].0.0.len(), 40);
+        assert_eq!(Author::new("m", 1).value(65_536).0.len(), 65_536);
         let mut values: Vec<_> = drawn.iter().map(|(value, _)| value).collect();
         let mut leases: Vec<_> = drawn.iter().map(|(_, lease)| lease).collect();
         values.sort_unstable();

@@ -12,7 +12,7 @@ use detsim_reports::record::{
 };
 
 use crate::check::{self, Selection};
-use crate::world::loop_world::{LoopWorld, Options};
+use crate::world::loop_world::{DatabaseKind, LoopWorld, Options};
 use crate::world::{World, WorldEvent};
 
 /// Members of the clusters measured.
@@ -45,15 +45,20 @@ pub struct Figure {
 
 /// A cluster that nobody uses.
 pub fn idle(seed: u64, simulated: Duration) -> Figure {
-    let mut measured = Measured::begin("idle", seed);
+    let mut measured = Measured::begin("idle", seed, DatabaseKind::None);
     let until = measured.world.now().after(simulated);
     while measured.world.advance(until) != WorldEvent::Reached {}
     measured.finish()
 }
 
 /// A cluster with so many puts per second, one after another from a few clients.
-pub fn paced(seed: u64, simulated: Duration, puts_per_s: u64) -> Figure {
-    let mut measured = Measured::begin(&format!("{puts_per_s} puts/s"), seed);
+pub fn paced(seed: u64, simulated: Duration, puts_per_s: u64, database: DatabaseKind) -> Figure {
+    let name = match database {
+        DatabaseKind::None => format!("{puts_per_s} puts/s"),
+        DatabaseKind::Logical => format!("{puts_per_s} puts/s, logical"),
+        DatabaseKind::Pages => format!("{puts_per_s} puts/s, pages"),
+    };
+    let mut measured = Measured::begin(&name, seed, database);
     let pause = Duration::from_nanos(1_000_000_000 / puts_per_s);
     let end = measured.world.now().after(simulated);
     let mut next = measured.world.now();
@@ -67,7 +72,8 @@ pub fn paced(seed: u64, simulated: Duration, puts_per_s: u64) -> Figure {
 
 /// So many operations, half of them puts, from clients that each ask again once they are answered.
 pub fn saturated(seed: u64, operations: u64, clients: u32) -> Figure {
-    let mut measured = Measured::begin(&format!("{clients} clients, closed loop"), seed);
+    let name = format!("{clients} clients, closed loop");
+    let mut measured = Measured::begin(&name, seed, DatabaseKind::None);
     for client in 0..clients {
         measured.invoke(u64::from(client));
     }
@@ -129,8 +135,9 @@ struct Measured {
 }
 
 impl Measured {
-    fn begin(name: &str, seed: u64) -> Measured {
-        let mut world = LoopWorld::cluster(Options::new(seed), MEMBERS);
+    fn begin(name: &str, seed: u64, database: DatabaseKind) -> Measured {
+        let options = Options { database, ..Options::new(seed) };
+        let mut world = LoopWorld::cluster(options, MEMBERS);
         let limit = world.now().after(READY_WITHIN);
         while (0..MEMBERS).any(|place| !world.status(place).ready) && world.now() < limit {
             world.advance(world.now().after(Duration::from_millis(100)));
@@ -210,7 +217,7 @@ impl Measured {
 }
 
 /// The measures by name.
-pub const MEASURES: [&str; 4] = ["idle", "paced", "saturated", "crowded"];
+pub const MEASURES: [&str; 6] = ["idle", "paced", "logical", "pages", "saturated", "crowded"];
 
 /// Takes the named measures, or all when none is named. `scale` is 1 for a test and 100 for figures
 /// worth comparing.
@@ -218,7 +225,9 @@ pub fn measure(names: &[String], scale: u64) -> Vec<Figure> {
     let is_asked = |measure: &&str| names.is_empty() || names.iter().any(|name| name == measure);
     let take = |measure: &str| match measure {
         "idle" => idle(1, Duration::from_secs(200 * scale)),
-        "paced" => paced(1, Duration::from_secs(10 * scale), 100),
+        "paced" => paced(1, Duration::from_secs(10 * scale), 100, DatabaseKind::None),
+        "logical" => paced(1, Duration::from_secs(10 * scale), 100, DatabaseKind::Logical),
+        "pages" => paced(1, Duration::from_secs(10 * scale), 100, DatabaseKind::Pages),
         "saturated" => saturated(1, 1_000 * scale, 32),
         _ => saturated(1, 1_000 * scale, 256),
     };
@@ -234,7 +243,9 @@ mod tests {
         let one = saturated(1, 200, 8);
         let other = saturated(1, 200, 8);
         assert_eq!((one.hash, one.operations), (other.hash, other.operations));
-        assert_eq!(paced(1, Duration::from_secs(1), 100).operations, 100);
+        for database in [DatabaseKind::None, DatabaseKind::Logical, DatabaseKind::Pages] {
+            assert_eq!(paced(1, Duration::from_secs(1), 100, database).operations, 100);
+        }
         let idle = idle(1, Duration::from_secs(10));
         assert!((500..1_200).contains(&idle.counts.1), "{idle:?}");
         assert_eq!(table(&[one, idle]).lines().count(), 3);

@@ -167,7 +167,7 @@ struct Check {
 
 #[derive(Args, Debug)]
 struct Bench {
-    /// What: idle, paced, saturated, crowded; all when none is named.
+    /// What: idle, paced, logical, pages, saturated, crowded; all when none is named.
     #[arg(value_parser = clap::builder::PossibleValuesParser::new(crate::bench::MEASURES))]
     measures: Vec<String>,
     /// A hundredth of the full size.

@@ -30,8 +30,10 @@ const DELIVERY: Duration = Duration::from_secs(2);
 
 /// What a member logs that ends because it was removed.
 const REMOVED: &str = "permanently removed";
-/// Why a member ends that joins while none of the others answers.
-const UNREACHABLE: &str = "cannot fetch cluster info from peer urls";
+/// Why a member ends that joins while none of the others answers, or one that has not applied the
+/// addition yet.
+const CANNOT_JOIN: [&str; 2] =
+    ["cannot fetch cluster info from peer urls", "member count is unequal"];
 
 /// Why a script is not executed any further.
 #[derive(Debug)]
@@ -372,14 +374,16 @@ impl<'w> Runner<'w> {
         member.is_paused = false;
         let what = format!("{} exits code={} {}", member.name, exit.code, exit.reason);
         if !was_asked {
-            let is_alone = member.is_joining && exit.reason.contains(UNREACHABLE) && has_faults;
-            if is_alone {
+            let is_early = member.is_joining
+                && has_faults
+                && CANNOT_JOIN.iter().any(|why| exit.reason.contains(why));
+            if is_early {
                 // It begins once more when somebody can be asked.
                 (member.is_joining, member.has_new_identity) = (false, true);
                 member.is_downed = true;
             }
             let expected = is_told
-                || is_alone
+                || is_early
                 || member.excuse != Excuse::None
                 || member.role == Role::Removed;
             member.exit = Some(self.history.exits.len());

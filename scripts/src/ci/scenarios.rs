@@ -24,16 +24,8 @@ const CRASHED: [(&str, &str); 6] = [
 /// What every version is asked, and the groups that a full run adds. `clock` is not among them, for
 /// real processes read this machine's clocks.
 const ASKED: &[&str] = &["bootstrap"];
-const ASKED_IN_FULL: &[&str] = &[
-    "bootstrap",
-    "disk",
-    "kubernetes",
-    "lease",
-    "membership",
-    "near-miss",
-    "partition",
-    "process",
-];
+const ASKED_IN_FULL: &[&str] =
+    &["bootstrap", "disk", "lease", "membership", "near-miss", "partition", "process"];
 
 /// Runs them simulated: their form, many seeds, and whether runs repeat.
 pub fn in_the_loop(root: &Path, scope: Scope) -> Vec<Stage> {

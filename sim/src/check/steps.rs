@@ -263,9 +263,9 @@ pub(super) fn list(value: &Blob) -> Option<Vec<&[u8]>> {
     Some(inner.split(|byte| *byte == b' ').filter(|element| !element.is_empty()).collect())
 }
 
-/// Keys that hold lists which only grow: every put of them is a list, on the condition that the key
-/// still is as it was read.
-pub(super) fn growing_lists(history: &History) -> BTreeSet<&Blob> {
+/// Keys that hold lists which only grow: nobody may delete them, and every put of them is a list,
+/// on the condition that the key still is as it was read.
+pub(super) fn growing_lists<'a>(history: &'a History, mortal: &Mortal<'_>) -> BTreeSet<&'a Blob> {
     let is_growth = |attempt: &Attempt<'_>| {
         let Attempt { put, guards, .. } = attempt;
         let is_guard = |guard: &Compare| guard.key == put.key && compared_version(guard).is_some();
@@ -284,6 +284,7 @@ pub(super) fn growing_lists(history: &History) -> BTreeSet<&Blob> {
             }
         });
     }
+    lists.retain(|key| !mortal.holds(key));
     lists
 }
 

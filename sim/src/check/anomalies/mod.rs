@@ -72,11 +72,11 @@ pub(super) fn check(history: &History) -> CheckReport {
     }
     let mut violations = Vec::new();
     let mut nodes = nodes(history, &mut violations);
-    let versions = versions(history, &mut nodes, &mut violations);
+    let mortal = Mortal::of(history);
+    let versions = versions(history, &mut nodes, &mortal, &mut violations);
     for violation in violations {
         report.violation(violation);
     }
-    let mortal = Mortal::of(history);
     let immortal: BTreeSet<&Blob> =
         versions.keys().copied().filter(|key| !mortal.holds(key)).collect();
     let lost = lost_updates(&nodes, &immortal, &mut report);

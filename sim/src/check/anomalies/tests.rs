@@ -281,6 +281,18 @@ fn lists_that_do_not_continue_each_other_are_out_of_order() {
 }
 
 #[test]
+fn a_list_that_somebody_may_have_deleted_begins_anew() {
+    let mut script = Script::new();
+    txn(&mut script, 10, 20, &[("x", 0)], &[Did::Wrote("x", "[1]", 2)]);
+    let delete =
+        DeleteRange { key: Blob::text("w"), range_end: Blob::text("z"), ..DeleteRange::default() };
+    let body = Body::DeleteRange { deleted: 1, prev_kvs: Vec::new() };
+    script.ok(30, 40, Call::DeleteRange(delete), 3, body);
+    txn(&mut script, 50, 60, &[("x", 0)], &[Did::Wrote("x", "[2]", 4)]);
+    assert_eq!(found(&script), []);
+}
+
+#[test]
 fn a_transaction_agrees_with_itself() {
     let mut script = Script::new();
     script.put(1, 2, "x", "1", 2);

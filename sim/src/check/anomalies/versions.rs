@@ -11,7 +11,7 @@ use crate::check::describe;
 use crate::check::fate::{Fate, fate};
 use crate::check::report::{Evidence, Violation};
 use crate::check::steps::{
-    Attempt, attempts, compared_version, growing_lists, is_void, list, taken,
+    Attempt, Mortal, attempts, compared_version, growing_lists, is_void, list, taken,
 };
 
 /// A version of a key.
@@ -35,10 +35,11 @@ type Index<'a> = BTreeMap<(&'a Blob, &'a Blob), Vec<(usize, Attempt<'a>)>>;
 pub(super) fn versions<'a>(
     history: &'a History,
     nodes: &mut [Node<'a>],
+    mortal: &Mortal<'_>,
     violations: &mut Vec<Violation>,
 ) -> Versions<'a> {
     let (versions, kept) = (Versions::new(), BTreeSet::new());
-    let mut table = Table { history, versions, kept, violations };
+    let mut table = Table { history, mortal, versions, kept, violations };
     for (place, node) in nodes.iter().enumerate() {
         for write in &node.writes {
             table.written(place, write);
@@ -69,6 +70,7 @@ pub(super) fn versions<'a>(
 
 struct Table<'a, 'v> {
     history: &'a History,
+    mortal: &'v Mortal<'v>,
     versions: Versions<'a>,
     /// Keys that a put of unknown outcome may have written once more with the value that they had.
     kept: BTreeSet<&'a Blob>,
@@ -278,7 +280,7 @@ impl<'a> Table<'a, '_> {
 
     /// Lists that only grow are each the beginning of the next.
     fn grow(&mut self) {
-        let lists = growing_lists(self.history);
+        let lists = growing_lists(self.history, self.mortal);
         let mut found = Vec::new();
         for (key, versions) in self.versions.iter().filter(|(key, _)| lists.contains(*key)) {
             let mut last: Option<(i64, Version<'_>)> = None;

@@ -111,7 +111,7 @@ impl<'a> Subjects<'a> {
         keys.sort_unstable();
         keys.dedup();
         let keys = keys.into_iter().filter(|key| !mortal.holds(key)).collect();
-        Subjects { keys, lists: growing_lists(history) }
+        Subjects { keys, lists: growing_lists(history, &mortal) }
     }
 
     /// The key, and what its list holds.

@@ -22,8 +22,9 @@ const RETRANSMISSION_NS: u64 = 200_000_000;
 /// So many losses of one message in a row reset its connection.
 const LOSSES_MAX: u32 = 6;
 
-/// How often a latency doubles at most.
-const DOUBLINGS_MAX: u32 = 10;
+/// A latency doubles no further once it is this long: what is on its way when a link heals must
+/// arrive in time for the cluster to recover.
+const DOUBLES_BELOW_NS: u64 = 1_000_000_000;
 
 /// The messages that one link holds while it is cut, and the senders behind it.
 const HELD_MAX: usize = 4096;
@@ -99,10 +100,12 @@ impl Link {
 
     fn latency(&mut self) -> u64 {
         let mut latency = self.draws.within(self.latency_ns.0..=self.latency_ns.1);
-        let (tail, mut doublings) = (self.quality.tail_per_10k, 0);
-        while tail > 0 && doublings < DOUBLINGS_MAX && self.draws.chance_per_10k(tail) {
+        let tail = self.quality.tail_per_10k;
+        while tail > 0
+            && (1..DOUBLES_BELOW_NS).contains(&latency)
+            && self.draws.chance_per_10k(tail)
+        {
             latency *= 2;
-            doublings += 1;
         }
         latency
     }

@@ -32,7 +32,7 @@ impl OsDisk {
 
     fn open_with(&self, path: &Path, options: &mut OpenOptions) -> io::Result<Box<dyn File>> {
         let file = options.read(true).write(true).mode(0o600).open(self.at(path))?;
-        Ok(Box::new(OsFile { file }))
+        Ok(Box::new(OsFile { file, is_locked: false }))
     }
 }
 
@@ -80,6 +80,18 @@ impl Disk for OsDisk {
 #[derive(Debug)]
 struct OsFile {
     file: fs::File,
+    is_locked: bool,
+}
+
+impl Drop for OsFile {
+    /// The lock belongs to all copies of the handle. A process that is being started has one until
+    /// it runs its program, so that closing ours does not end the lock by itself.
+    fn drop(&mut self) {
+        if self.is_locked {
+            // Where this fails the last copy's end unlocks.
+            let _ = self.file.unlock();
+        }
+    }
 }
 
 impl File for OsFile {
@@ -123,7 +135,9 @@ impl File for OsFile {
         self.file.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => ErrorKind::WouldBlock.into(),
             TryLockError::Error(error) => error,
-        })
+        })?;
+        self.is_locked = true;
+        Ok(())
     }
 }
 
@@ -172,6 +186,12 @@ mod tests {
     fn locks_exclude_other_handles_and_nobody_else_may_read() {
         let disk = disk("locks");
         disk.create_dir_all("d").unwrap();
+        let file = fs::File::create(disk.at("d/g")).unwrap();
+        let _copy = file.try_clone().unwrap();
+        let mut copied = OsFile { file, is_locked: false };
+        copied.try_lock().unwrap();
+        drop(copied);
+        disk.open("d/g").unwrap().try_lock().unwrap();
         let mut first = disk.create("d/f").unwrap();
         let mut second = disk.open("d/f").unwrap();
         first.try_lock().unwrap();

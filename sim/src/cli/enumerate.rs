@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use detsim_reports::command;
@@ -22,16 +22,16 @@ use super::campaign::{Campaign, Job};
 use super::folder::{Folder, file_name};
 use super::library::{Library, Loaded};
 use super::output::program;
+use super::pool;
 use super::worlds::Choice;
-use crate::language::{Script, parse};
-use crate::run::{self, Setup, VOCABULARY, loop_world};
-use crate::world::World;
+use crate::language::Script;
+use crate::language::ast::{Action, Line, Statement, Target};
+use crate::language::value::duration;
+use crate::run::{self, Setup, loop_world};
+use crate::world::{Occasion, Side, Trap, World};
 
 /// Failures that are told one by one.
 const TOLD: usize = 10;
-
-/// What comes before any process is started.
-const FIRST: [&str; 6] = ["worlds", "option", "seed", "cluster", "member", "#"];
 
 #[derive(Args, Debug)]
 pub struct Enumerate {
@@ -50,8 +50,8 @@ pub struct Enumerate {
     #[arg(long, value_name = "N", default_value_t = 1)]
     every: u64,
     /// How long a member stays down.
-    #[arg(long, value_name = "DURATION", default_value = "200ms")]
-    back: String,
+    #[arg(long, value_name = "DURATION", default_value = "200ms", value_parser = time)]
+    back: Duration,
     /// How many runs side by side; all cores when not said.
     #[arg(long, short)]
     jobs: Option<usize>,
@@ -82,14 +82,17 @@ impl Ending {
         }
     }
 
-    /// What a script says of it.
-    fn words(self) -> (&'static str, &'static str) {
-        match self {
-            Ending::Kill => ("after", ""),
-            Ending::Power => ("after", " power"),
-            Ending::Torn => ("within", " power"),
-        }
+    /// The end at an operation, counted from the first.
+    fn trap(self, count: u32, back: Duration) -> Trap {
+        let side = if self == Ending::Torn { Side::Within } else { Side::After };
+        let power = self != Ending::Kill;
+        Trap { side, occasion: Occasion::Disk, count, power, back: Some(back) }
     }
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    duration(text)
+        .ok_or_else(|| format!("expected a duration like `200ms` or `1s`, found `{text}`"))
 }
 
 /// Runs a scenario once for every point.
@@ -110,29 +113,26 @@ pub fn enumerate(command: &Enumerate) -> Result<u8, Usage> {
         command.seed,
         told.join(", ")
     );
-    let points = points(&scenario, &operations, command)?;
+    let points = points(&scenario, &operations, command);
     let jobs = points.iter().map(|scenario| Job { scenario, seed: command.seed }).collect();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = command.jobs.unwrap_or(cores).clamp(1, points.len().max(1));
+    let threads = pool::threads(command.jobs).clamp(1, points.len().max(1));
     let campaign = Campaign { jobs, threads, choice: Choice::Loop };
     let folder = command.out.clone().unwrap_or_else(|| Folder::usual_of("enumerate"));
-    let mut findings = Findings { folder: Folder::new(folder), by_failure: BTreeMap::new() };
+    let mut failures = Failures { folder: Folder::new(folder), by_kind: BTreeMap::new() };
     let (mut worst, mut healed, began) = (Verdict::Passed, 0, Instant::now());
     campaign.run(&mut |record| {
         worst = worst.max(record.verdict);
         healed += usize::from(!has_crashed(record));
-        if Outline::of(record).has_failed() {
-            findings.keep(record);
-        }
+        failures.keep(record);
     });
     let seconds = began.elapsed().as_secs_f64().max(0.001);
-    let failed = findings.tell();
+    let failed = failures.tell();
     let (all, rate) = (points.len(), points.len() as f64 / seconds);
     println!("{} of {all} points held, {rate:.0} a second", all - failed);
     if healed > 0 {
         println!("{healed} of them came to nothing: the script had healed everything by then");
     }
-    findings.tell_replay();
+    failures.tell_replay();
     Ok(worst.exit_code())
 }
 
@@ -156,9 +156,10 @@ fn operations(scenario: &Loaded, command: &Enumerate) -> Result<Vec<(String, u64
         return Err(Usage(format!("{what}: {} {why}", record.verdict.name())));
     }
     // After the script has healed everything nobody is to end any more.
-    let text = scenario.script.to_string();
-    if let Some((before, _)) = text.split_once("\nheal\n") {
-        let before = read(&scenario.name, before)?;
+    let lines = &scenario.script.lines;
+    let heals = |line: &Line| line.statement == Some(Statement::Do(Action::Heal(None)));
+    if let Some(healed) = lines.iter().position(heals) {
+        let before = Script { lines: lines[..healed].to_vec() };
         world = loop_world(&before, command.seed);
         run::run(&Setup { script: &before, ..setup }, &mut world);
     }
@@ -177,93 +178,89 @@ fn operations(scenario: &Loaded, command: &Enumerate) -> Result<Vec<(String, u64
 }
 
 /// The scenario with each point's line.
-fn points(
-    scenario: &Loaded,
-    operations: &[(String, u64)],
-    command: &Enumerate,
-) -> Result<Vec<Loaded>, Usage> {
+fn points(scenario: &Loaded, operations: &[(String, u64)], command: &Enumerate) -> Vec<Loaded> {
     let mut points = Vec::new();
     for (member, count) in operations {
-        for at in (1..=*count).step_by(command.every as usize) {
-            for ending in &command.ending {
-                points.push(point(scenario, member, at, *ending, &command.back)?);
-            }
+        for at in (1..=*count as u32).step_by(command.every as usize) {
+            let endings = command.ending.iter();
+            points.extend(endings.map(|ending| point(scenario, member, at, *ending, command.back)));
         }
     }
-    Ok(points)
+    points
 }
 
-fn point(
-    scenario: &Loaded,
-    member: &str,
-    at: u64,
-    ending: Ending,
-    back: &str,
-) -> Result<Loaded, Usage> {
-    let (side, power) = ending.words();
-    let trap = format!("kill-at {member} {side}=disk count={at}{power} back={back}");
-    let text = scenario.script.to_string();
-    let mut lines: Vec<&str> = text.lines().collect();
-    let is_first = |line: &&str| line.is_empty() || FIRST.iter().any(|word| line.starts_with(word));
-    let place = lines.iter().take_while(|line| is_first(line)).count();
-    lines.insert(place, &trap);
+fn point(scenario: &Loaded, member: &str, at: u32, ending: Ending, back: Duration) -> Loaded {
+    let trap = Action::KillAt(vec![Target::Name(member.to_owned())], Some(ending.trap(at, back)));
+    let line = Line { statement: Some(Statement::Do(trap)), ..Line::default() };
+    let mut script = scenario.script.clone();
+    let place = script.lines.iter().take_while(|line| is_before_all(line)).count();
+    script.lines.insert(place, line);
     let base = scenario.name.trim_end_matches(".scenario").trim_end_matches(".plan");
     let name = format!("{base}@{member}-{at}-{}", ending.name());
-    let script = read(&name, &lines.join("\n"))?;
-    Ok(Loaded { name, script, story: scenario.story.clone() })
+    Loaded { name, script, story: scenario.story.clone() }
 }
 
-fn read(name: &str, text: &str) -> Result<Script, Usage> {
-    parse(name, text, VOCABULARY)
-        .map_err(|errors| Usage(errors.iter().map(ToString::to_string).collect()))
+/// Whether a line comes before any process is started.
+fn is_before_all(line: &Line) -> bool {
+    matches!(
+        line.statement,
+        None | Some(
+            Statement::Worlds(_)
+                | Statement::Seed(_)
+                | Statement::Option(_)
+                | Statement::Cluster { .. }
+                | Statement::Member { .. }
+        )
+    )
 }
 
-/// What failed, by how.
-struct Findings {
+/// Points that failed, by what they failed of.
+struct Failures {
     folder: Folder,
-    by_failure: BTreeMap<String, Vec<RunRecord>>,
+    by_kind: BTreeMap<String, Vec<Outline>>,
 }
 
-impl Findings {
+impl Failures {
+    /// Keeps a run if it failed.
     fn keep(&mut self, record: &RunRecord) {
         let mut outline = Outline::of(record);
-        outline.command = self.replay(record);
+        if !outline.has_failed() {
+            return;
+        }
+        let mut plan = self.folder.path().join(file_name(record)).into_os_string();
+        plan.push(".plan");
+        outline.command = command::line([program().as_str(), "replay", &plan.to_string_lossy()]);
         if let Err(error) = self.folder.keep(record, &mut outline) {
             eprintln!("{}: {error}", self.folder.path().display());
         }
-        let failure = outline.failure().to_owned();
-        self.by_failure.entry(failure).or_default().push(record.clone());
+        self.by_kind.entry(outline.failure().to_owned()).or_default().push(outline);
     }
 
-    /// Tells of failures, and how many points there are of them.
+    /// Tells of them, and how many there are.
     fn tell(&self) -> usize {
-        for (failure, records) in &self.by_failure {
-            println!("\n{failure}: {} points", records.len());
-            for record in records.iter().take(TOLD) {
-                let first = record.findings.first().map_or("", |it| it.explanation.as_str());
-                println!("  {}: {first}", record.scenario);
+        for (kind, outlines) in &self.by_kind {
+            println!("\n{kind}: {} points", outlines.len());
+            for outline in outlines.iter().take(TOLD) {
+                println!("  {}: {}", outline.scenario, outline.explanation);
             }
         }
-        self.by_failure.values().map(Vec::len).sum()
+        self.by_kind.values().map(Vec::len).sum()
     }
 
     fn tell_replay(&self) {
-        if let Some(record) = self.by_failure.values().flatten().min_by_key(|it| it.operations) {
+        let all = self.by_kind.values().flatten();
+        if let Some(shortest) = all.min_by_key(|outline| outline.operations) {
             println!("{}", self.folder.path().display());
-            println!("{}", self.replay(record));
+            println!("{}", shortest.command);
         }
-    }
-
-    fn replay(&self, record: &RunRecord) -> String {
-        let mut plan = self.folder.path().join(file_name(record)).into_os_string();
-        plan.push(".plan");
-        command::line([program().as_str(), "replay", &plan.to_string_lossy()])
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::language::parse;
+    use crate::run::VOCABULARY;
 
     fn scenario(text: &str) -> Loaded {
         let script = parse("a/b", text, VOCABULARY).expect("it is legal");
@@ -277,7 +274,7 @@ mod tests {
             members: Vec::new(),
             ending: Ending::ALL.to_vec(),
             every: 1,
-            back: "200ms".to_owned(),
+            back: Duration::from_millis(200),
             jobs: None,
             out: None,
         }
@@ -289,7 +286,8 @@ mod tests {
 
     #[test]
     fn a_point_is_the_script_with_one_more_line_before_anything_starts() {
-        let point = point(&scenario(SCRIPT), "n1", 7, Ending::Torn, "1s").expect("it is legal");
+        let back = Duration::from_secs(1);
+        let point = point(&scenario(SCRIPT), "n1", 7, Ending::Torn, back);
         assert_eq!(point.name, "a/b@n1-7-torn");
         let text = point.script.to_string();
         let lines: Vec<&str> = text.lines().collect();
@@ -306,10 +304,10 @@ mod tests {
         let [(name, count)] = &counted[..] else { panic!("one member: {counted:?}") };
         assert_eq!(name, "n1");
         assert!(*count > 10, "a start and a put take more than {count} operations");
-        let points = points(&scenario, &counted, &command).expect("they are legal");
+        let points = points(&scenario, &counted, &command);
         assert_eq!(points.len() as u64, 3 * count);
         let fewer = Enumerate { every: 4, ending: vec![Ending::Kill], ..command };
-        let points = super::points(&scenario, &counted, &fewer).expect("they are legal");
+        let points = super::points(&scenario, &counted, &fewer);
         assert_eq!(points.len() as u64, count.div_ceil(4));
     }
 
@@ -318,7 +316,7 @@ mod tests {
         let (scenario, command) = (scenario(SCRIPT), command());
         let counted = operations(&scenario, &command).expect("it passes");
         let mut crashed = 0;
-        for point in points(&scenario, &counted, &command).expect("they are legal") {
+        for point in points(&scenario, &counted, &command) {
             let mut world = loop_world(&point.script, 1);
             let setup = Setup { scenario: &point.name, script: &point.script, seed: 1 };
             let record = run::run(&setup, &mut world);

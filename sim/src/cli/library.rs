@@ -126,12 +126,17 @@ fn load(name: &str, text: &Text) -> Result<Loaded, Usage> {
             (shown(path), text)
         }
     };
-    let script = parse(&file, &text, VOCABULARY).map_err(|errors| {
-        let shown: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        Usage(shown.join("\n"))
-    })?;
+    let script = read(&file, &text)?;
     let story = script.story().into_iter().map(str::to_owned).collect();
     Ok(Loaded { name: name.to_owned(), script, story })
+}
+
+/// Reads a script; what is wrong with it is told line by line.
+pub fn read(name: &str, text: &str) -> Result<Script, Usage> {
+    parse(name, text, VOCABULARY).map_err(|errors| {
+        let shown: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        Usage(shown.join("\n"))
+    })
 }
 
 /// A path as it is shorter to say from here.

@@ -282,8 +282,7 @@ fn run(command: Run) -> Result<u8, Usage> {
             jobs.push(Job { scenario, seed });
         }
     }
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = command.jobs.unwrap_or(cores).clamp(1, jobs.len().max(1));
+    let threads = pool::threads(command.jobs).clamp(1, jobs.len().max(1));
     let campaign = Campaign { jobs, threads, choice };
     if command.check_determinism {
         return determinism::check(&campaign, command.json);

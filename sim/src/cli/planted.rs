@@ -13,10 +13,9 @@ use detsim_reports::record::{RunRecord, Verdict};
 
 use super::Usage;
 use super::campaign::{Job, Keep, run_one};
-use super::library::{Library, Loaded};
+use super::library::{Library, Loaded, read};
 use super::worlds::Choice;
-use crate::language::parse;
-use crate::run::{HOLDS_DEFECTS, Options, VOCABULARY};
+use crate::run::{HOLDS_DEFECTS, Options};
 
 /// Seeds that must be silent with the trigger off, however soon the defect was found.
 const QUIET_SEEDS: u64 = 5;
@@ -155,8 +154,7 @@ fn changed(
 ) -> Result<Loaded, Usage> {
     let text = scenario.script.to_string();
     let lines: Vec<String> = text.lines().map(change).filter(|line| line != "option").collect();
-    let script = parse(&name, &lines.join("\n"), VOCABULARY)
-        .map_err(|errors| Usage(errors.iter().map(ToString::to_string).collect()))?;
+    let script = read(&name, &lines.join("\n"))?;
     Ok(Loaded { name, script, story: scenario.story.clone() })
 }
 

@@ -15,6 +15,11 @@ pub fn deadline(budget: Option<Duration>) -> Option<Instant> {
     Instant::now().checked_add(budget?)
 }
 
+/// How many threads: as many as are asked for, or one a core.
+pub fn threads(asked: Option<usize>) -> usize {
+    asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
 /// Threads and what ends them.
 #[derive(Clone, Copy, Debug)]
 pub struct Pool<'a> {

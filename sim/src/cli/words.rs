@@ -5,9 +5,8 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::library::{Library, shown};
+use super::library::{Library, read, shown};
 use super::{USAGE, Usage};
-use crate::language::parse;
 use crate::language::value::{Entry, Kind, Parameter};
 use crate::run::{VOCABULARY, expressible_in};
 
@@ -139,9 +138,5 @@ pub fn format(files: &[PathBuf], is_check: bool) -> Result<u8, Usage> {
 }
 
 fn canonical(name: &str, text: &str) -> Result<String, Usage> {
-    let script = parse(name, text, VOCABULARY).map_err(|errors| {
-        let shown: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        Usage(shown.join("\n"))
-    })?;
-    Ok(script.to_string())
+    Ok(read(name, text)?.to_string())
 }

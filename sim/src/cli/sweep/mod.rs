@@ -243,9 +243,8 @@ impl Keeper {
         let done: BTreeSet<u64> = self.runs.iter().map(|run| run.outline.seed).collect();
         let left = (first..=last.unwrap_or(u64::MAX)).filter(|seed| !done.contains(seed));
         let many = last.map(|last| last - first + 1 - done.range(first..=last).count() as u64);
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let pool = Pool {
-            threads: command.jobs.unwrap_or(cores).max(1),
+            threads: pool::threads(command.jobs).max(1),
             deadline: pool::deadline(budget),
             stop,
         };

@@ -86,7 +86,7 @@ pub(super) fn check(history: &History) -> CheckReport {
     if !order.is_kept() {
         cycles(&dependencies, &lost, &mut report);
     }
-    match dependencies.unclear() {
+    match order.unclear() {
         0 => {}
         unclear => report.not_checked(format!(
             "{unclear} reads of absent keys: they may have been deleted, nobody knows when"
@@ -149,8 +149,9 @@ struct Dependencies<'n, 'a> {
 }
 
 impl<'a> Dependencies<'_, 'a> {
-    /// Tells of all but real time: who comes before whom, and why.
-    fn each(&self, mut tell: impl FnMut(usize, usize, Why<'a>)) {
+    /// Tells of all but real time: who comes before whom, and why. Returns how many reads of absent
+    /// keys say nothing.
+    fn each(&self, mut tell: impl FnMut(usize, usize, Why<'a>)) -> usize {
         for (key, of_key) in self.versions {
             let mut before: Option<(i64, usize)> = None;
             for (&second, version) in of_key {
@@ -160,9 +161,13 @@ impl<'a> Dependencies<'_, 'a> {
                 }
             }
         }
+        let mut unclear = 0;
         for (place, node) in self.nodes.iter().enumerate() {
-            for read in node.reads.iter().filter(|read| !self.is_unclear(read)) {
-                self.depend(place, read.key, read.version, &mut tell);
+            for read in &node.reads {
+                match self.is_unclear(read) {
+                    true => unclear += 1,
+                    false => self.depend(place, read.key, read.version, &mut tell),
+                }
             }
         }
         for (place, key) in &self.absences {
@@ -181,6 +186,7 @@ impl<'a> Dependencies<'_, 'a> {
                 last.insert(*client, place);
             }
         }
+        unclear
     }
 
     /// The reader comes after the version's writer, and before that of the next one.
@@ -207,11 +213,6 @@ impl<'a> Dependencies<'_, 'a> {
         read.version == 0
             && self.versions.contains_key(read.key)
             && !self.immortal.contains(read.key)
-    }
-
-    fn unclear(&self) -> usize {
-        let reads = self.nodes.iter().flat_map(|node| &node.reads);
-        reads.filter(|read| self.is_unclear(read)).count()
     }
 
     /// Who returned when, of those that were answered.

@@ -11,6 +11,7 @@ use super::nodes::Node;
 /// How operations stand in the order that is tried.
 pub(super) struct Order {
     dependencies: usize,
+    unclear: usize,
     is_kept: bool,
 }
 
@@ -18,8 +19,8 @@ impl Order {
     /// Tries the order of revisions.
     pub fn of(dependencies: &Dependencies<'_, '_>) -> Order {
         let ranks = ranks(dependencies.nodes);
-        let mut order = Order { dependencies: 0, is_kept: true };
-        dependencies.each(|from, to, _| {
+        let mut order = Order { dependencies: 0, unclear: 0, is_kept: true };
+        order.unclear = dependencies.each(|from, to, _| {
             if from != to {
                 order.dependencies += 1;
                 order.is_kept &= ranks[from] < ranks[to];
@@ -32,6 +33,11 @@ impl Order {
     /// Whether every dependency goes forward, those of real time included.
     pub fn is_kept(&self) -> bool {
         self.is_kept
+    }
+
+    /// How many reads of absent keys say nothing.
+    pub fn unclear(&self) -> usize {
+        self.unclear
     }
 
     /// How many there are besides those of real time.

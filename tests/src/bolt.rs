@@ -15,7 +15,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use serde_json::{Value, json};
 
-use crate::peers;
+use crate::{hex, peers};
 
 const DB: &str = "member/snap/db";
 const BUCKETS: [&str; 3] = ["key", "lease", "meta"];
@@ -104,8 +104,8 @@ impl Room {
         command.arg(self.root.join(DB)).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let row = |change: &BucketChange| {
-            let value = change.value.as_deref().map(hex);
-            json!({"bucket": change.bucket, "key": hex(&change.key), "value": value})
+            let value = change.value.as_deref().map(hex::encode);
+            json!({"bucket": change.bucket, "key": hex::encode(&change.key), "value": value})
         };
         let mut stdin = child.stdin.take().unwrap();
         for transaction in transactions {
@@ -136,8 +136,8 @@ impl Room {
                 Some(found) => size = found,
                 None => {
                     let text = |name: &str| line[name].as_str().unwrap();
-                    let key = (text("bucket").to_owned(), bytes(text("key")));
-                    rows.insert(key, bytes(text("value")));
+                    let key = (text("bucket").to_owned(), hex::decode(text("key")));
+                    rows.insert(key, hex::decode(text("value")));
                 }
             }
         }
@@ -177,30 +177,10 @@ fn rows(tx: &ReadTx) -> Rows {
     rows
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn bytes(hex: &str) -> Bytes {
-    let digit = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
-    (0..hex.len()).step_by(2).map(digit).collect()
-}
-
-fn boltcheck(test: &str) -> Option<PathBuf> {
-    let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/boltcheck/build.sh");
-    let output = Command::new(build).arg("--no-build").output().unwrap();
-    let path = String::from_utf8(output.stdout).unwrap();
-    if path.is_empty() {
-        peers::skip(test, "no boltcheck on this machine", "scripts/boltcheck/build.sh");
-        return None;
-    }
-    Some(PathBuf::from(path.trim_end()))
-}
-
 #[test]
 fn bbolt_finds_nothing_wrong_in_our_files_and_reads_what_we_wrote() {
     let test = "bbolt_finds_nothing_wrong_in_our_files_and_reads_what_we_wrote";
-    let Some(boltcheck) = boltcheck(test) else { return };
+    let Some(boltcheck) = peers::go_program(test, "boltcheck") else { return };
     for (seed, page_bytes) in [(1, 1024), (2, 4096), (3, 16_384), (4, 4096)] {
         let mut room = Room::new(&boltcheck, seed, page_bytes);
         let transactions = room.draw(40);
@@ -219,7 +199,7 @@ fn bbolt_finds_nothing_wrong_in_our_files_and_reads_what_we_wrote() {
 #[test]
 fn what_bbolt_wrote_is_read_and_continued_by_us_and_read_by_it_again() {
     let test = "what_bbolt_wrote_is_read_and_continued_by_us_and_read_by_it_again";
-    let Some(boltcheck) = boltcheck(test) else { return };
+    let Some(boltcheck) = peers::go_program(test, "boltcheck") else { return };
     for (seed, page_bytes) in [(11, 1024), (12, 4096), (13, 65_536), (14, 4096)] {
         let mut room = Room::new(&boltcheck, seed, page_bytes);
         for is_synced in [true, false, true] {
@@ -237,7 +217,8 @@ fn what_bbolt_wrote_is_read_and_continued_by_us_and_read_by_it_again() {
 
 #[test]
 fn the_body_of_a_snapshot_is_a_file_for_bbolt() {
-    let Some(boltcheck) = boltcheck("the_body_of_a_snapshot_is_a_file_for_bbolt") else { return };
+    let test = "the_body_of_a_snapshot_is_a_file_for_bbolt";
+    let Some(boltcheck) = peers::go_program(test, "boltcheck") else { return };
     let mut room = Room::new(&boltcheck, 21, 4096);
     let transactions = room.draw(20);
     room.we_write(&transactions);
@@ -260,7 +241,8 @@ fn the_body_of_a_snapshot_is_a_file_for_bbolt() {
 
 #[test]
 fn our_files_grow_as_bbolts_do() {
-    let Some(boltcheck) = boltcheck("our_files_grow_as_bbolts_do") else { return };
+    let test = "our_files_grow_as_bbolts_do";
+    let Some(boltcheck) = peers::go_program(test, "boltcheck") else { return };
     let mut ours = Room::new(&boltcheck, 31, 4096);
     let mut theirs = Room::new(&boltcheck, 32, 4096);
     drop(Bolt::create(ours.disk(), DB, ours.options).unwrap());
@@ -288,7 +270,7 @@ fn our_files_grow_as_bbolts_do() {
 #[test]
 fn what_is_reported_after_each_transaction_is_what_bbolt_reports() {
     let test = "what_is_reported_after_each_transaction_is_what_bbolt_reports";
-    let Some(boltcheck) = boltcheck(test) else { return };
+    let Some(boltcheck) = peers::go_program(test, "boltcheck") else { return };
     let room = Room::new(&boltcheck, 41, 4096);
     let number = |number: u64| Bytes::copy_from_slice(&number.to_be_bytes());
     let created: Transaction = BUCKETS

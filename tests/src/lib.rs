@@ -11,6 +11,9 @@ mod bolt;
 mod database;
 
 #[cfg(test)]
+mod hex;
+
+#[cfg(test)]
 mod process_world;
 
 #[cfg(test)]

@@ -16,35 +16,41 @@ pub const MINOR: &str = "DETCD_PEER_MINOR";
 /// capture.
 pub fn etcd(test: &str) -> Option<PathBuf> {
     let minor = std::env::var(MINOR).unwrap_or_else(|_| "3.6".to_owned());
-    let found = find(&minor);
-    if found.is_none() {
-        let missing = format!("no etcd {minor} on this machine");
-        skip(test, &missing, &format!("scripts/peers.sh {minor}"));
-    }
-    found
+    let found = look(&["--no-build", &minor], "etcd", &minor);
+    or_skip(found, test, &format!("etcd {minor}"), &format!("scripts/peers.sh {minor}"))
+}
+
+/// One of `etcd`, `etcdctl` and `etcdutl` of a minor version; a missing one is said as for `etcd`.
+pub fn tool(test: &str, binary: &str, minor: &str) -> Option<PathBuf> {
+    let found = look(&["--tools", "--no-build", minor], binary, minor);
+    let remedy = format!("scripts/peers.sh --tools {minor}");
+    or_skip(found, test, &format!("{binary} {minor}"), &remedy)
+}
+
+/// A program around a package of etcd's, by its folder in `scripts`; a missing one is said as for
+/// `etcd`.
+pub fn go_program(test: &str, name: &str) -> Option<PathBuf> {
+    let build = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../scripts/{name}/build.sh"));
+    let output = Command::new(build).arg("--no-build").output().expect("the script runs");
+    let path = String::from_utf8(output.stdout).expect("a path in UTF-8");
+    let found = Some(path.trim_end()).filter(|path| !path.is_empty()).map(PathBuf::from);
+    or_skip(found, test, name, &format!("scripts/{name}/build.sh"))
 }
 
 /// Says past the test runner's capture that a test is skipped, and what would get it to run; or
 /// fails if nothing may be missing.
-pub fn skip(test: &str, missing: &str, remedy: &str) {
+fn skip(test: &str, missing: &str, remedy: &str) {
     assert!(std::env::var_os(REQUIRE).is_none(), "{REQUIRE} is set and there is {missing}");
     let skipped = format!("\nSKIPPED {test}: {missing}. `{remedy}` gets one.\n");
     // A closed standard error is no reason to fail.
     let _ = std::io::stderr().write_all(skipped.as_bytes());
 }
 
-/// One of `etcd`, `etcdctl` and `etcdutl` of a minor version; a missing one is said as for `etcd`.
-pub fn tool(test: &str, binary: &str, minor: &str) -> Option<PathBuf> {
-    let found = look(&["--tools", "--no-build", minor], binary, minor);
+fn or_skip(found: Option<PathBuf>, test: &str, what: &str, remedy: &str) -> Option<PathBuf> {
     if found.is_none() {
-        let missing = format!("no {binary} {minor} on this machine");
-        skip(test, &missing, &format!("scripts/peers.sh --tools {minor}"));
+        skip(test, &format!("no {what} on this machine"), remedy);
     }
     found
-}
-
-fn find(minor: &str) -> Option<PathBuf> {
-    look(&["--no-build", minor], "etcd", minor)
 }
 
 fn look(arguments: &[&str], binary: &str, minor: &str) -> Option<PathBuf> {

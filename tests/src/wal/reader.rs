@@ -1,6 +1,6 @@
 //! What etcd's own package reads in logs that we wrote.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::rc::Rc;
 
@@ -10,20 +10,9 @@ use detcd::storage::wal::{LogWriter, WalSettings, snapshots};
 use serde_json::{Map, Value, json};
 
 use super::script::script;
-use crate::peers;
+use crate::{hex, peers};
 
 const DIR: &str = "member/wal";
-
-fn walcheck(test: &str) -> Option<PathBuf> {
-    let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/walcheck/build.sh");
-    let output = Command::new(build).arg("--no-build").output().unwrap();
-    let path = String::from_utf8(output.stdout).unwrap();
-    if path.is_empty() {
-        peers::skip(test, "no walcheck on this machine", "scripts/walcheck/build.sh");
-        return None;
-    }
-    Some(PathBuf::from(path.trim_end()))
-}
 
 fn read(walcheck: &Path, dir: &Path) -> Vec<Value> {
     let output = Command::new(walcheck).arg(dir).output().unwrap();
@@ -31,10 +20,6 @@ fn read(walcheck: &Path, dir: &Path) -> Vec<Value> {
     assert!(output.status.success(), "etcd refuses the log: {complaint}");
     let lines = String::from_utf8(output.stdout).unwrap();
     lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A line as `walcheck` prints it: what is zero or empty is left out.
@@ -47,7 +32,7 @@ fn line(kind: &str, fields: Value) -> Value {
 }
 
 fn expected(image: &LogImage, marks: &[SnapshotMark]) -> Vec<Value> {
-    let mut lines = vec![line("metadata", json!({"data": hex(&image.metadata)}))];
+    let mut lines = vec![line("metadata", json!({"data": hex::encode(&image.metadata)}))];
     for mark in marks {
         let voters = mark.conf_state.as_ref().map(|conf| conf.voters.clone()).unwrap_or_default();
         let fields = json!({"index": mark.index, "term": mark.term, "voters": voters});
@@ -58,7 +43,7 @@ fn expected(image: &LogImage, marks: &[SnapshotMark]) -> Vec<Value> {
     lines.push(line("state", fields));
     for entry in &image.entries {
         let kind = u8::from(entry.kind == EntryKind::ConfChange);
-        let data = hex(&entry.data);
+        let data = hex::encode(&entry.data);
         let fields = json!({"index": entry.index, "term": entry.term, "type": kind, "data": data});
         lines.push(line("entry", fields));
     }
@@ -67,7 +52,8 @@ fn expected(image: &LogImage, marks: &[SnapshotMark]) -> Vec<Value> {
 
 #[test]
 fn etcd_reads_in_our_logs_what_we_wrote() {
-    let Some(walcheck) = walcheck("etcd_reads_in_our_logs_what_we_wrote") else { return };
+    let test = "etcd_reads_in_our_logs_what_we_wrote";
+    let Some(walcheck) = peers::go_program(test, "walcheck") else { return };
     for (seed, segment_bytes) in [(1, 2_000), (2, 5_000), (3, 64_000_000), (4, 9_000)] {
         let root = std::env::temp_dir().join(format!("detcd-wal-{seed}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&root);

@@ -13,22 +13,13 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 minors=("$@")
 [ ${#minors[@]} -gt 0 ] || minors=(3.4 3.5 3.6 3.7)
-port=$((20000 + RANDOM % 20000))
-client=http://127.0.0.1:$port
-peer=http://127.0.0.1:$((port + 1))
+# shellcheck source=scripts/fixture-member.sh
+source "$root/scripts/fixture-member.sh"
 
 # binary NAME MINOR: the path of a tool of that version.
 binary() {
     "$root/scripts/peers.sh" --tools --no-build "$2" | sed -n "s/^$1-$2=//p"
 }
-
-# call METHOD JSON: one call, its answer on standard output.
-call() {
-    curl --silent --show-error --fail --data "$2" "$client/v3/$1"
-    echo
-}
-
-encode() { printf %s "$1" | base64 -w0; }
 
 put() { call kv/put "{\"key\":\"$(encode "$1")\",\"value\":\"$(encode "$2")\"}"; }
 
@@ -54,15 +45,7 @@ record() {
     local minor=$1 into=$2 work=$3 etcd etcdctl
     etcd=$(binary etcd "$minor")
     etcdctl="$(binary etcdctl "$minor") --endpoints $client"
-    "$etcd" --name fixture --data-dir "$work/data" --snapshot-count 100 \
-        --listen-client-urls "$client" --advertise-client-urls "$client" \
-        --listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" \
-        --initial-cluster "fixture=$peer" --log-level error >"$work/log" 2>&1 &
-    local member=$!
-    for _ in $(seq 100); do
-        curl --silent --fail --output /dev/null "$client/health" && break
-        sleep 0.1
-    done
+    start_member "$etcd" "$work/data" "$work/log" 100
     # Until the version that the members agree on is stored.
     sleep 2
     fill >"$work/answers"
@@ -71,8 +54,7 @@ record() {
         sed 's/"Endpoint":"[^"]*",//' >"$into/HASHKV"
     call maintenance/hash '{}' >"$into/HASH"
     ETCDCTL_API=3 $etcdctl snapshot save "$work/saved" >/dev/null 2>&1
-    kill -TERM "$member"
-    wait "$member" || true
+    stop_member
 }
 
 for minor in "${minors[@]}"; do

@@ -11,28 +11,11 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 minors=("$@")
 [ ${#minors[@]} -gt 0 ] || minors=(3.5 3.6 3.7)
-port=$((20000 + RANDOM % 20000))
-client=http://127.0.0.1:$port
-peer=http://127.0.0.1:$((port + 1))
+# shellcheck source=scripts/fixture-member.sh
+source "$root/scripts/fixture-member.sh"
 
-# call METHOD JSON: one call, its answer thrown away.
-call() {
-    curl --silent --show-error --fail --output /dev/null --data "$2" "$client/v3/$1"
-}
-
-encode() { printf %s "$1" | base64 -w0; }
-
-record() {
-    local etcd=$1 data=$2 index
-    "$etcd" --name fixture --data-dir "$data" --snapshot-count 10 \
-        --listen-client-urls "$client" --advertise-client-urls "$client" \
-        --listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" \
-        --initial-cluster "fixture=$peer" --log-level error >"$data.log" 2>&1 &
-    local member=$!
-    for _ in $(seq 100); do
-        curl --silent --fail --output /dev/null "$client/health" && break
-        sleep 0.1
-    done
+fill() {
+    local index
     for index in $(seq 12); do
         call kv/put "{\"key\":\"$(encode "key$index")\",\"value\":\"$(encode "value $index")\"}"
     done
@@ -43,15 +26,15 @@ record() {
     call kv/deleterange "{\"key\":\"$(encode key1)\",\"range_end\":\"$(encode key3)\"}"
     call kv/compaction '{"revision":5}'
     call cluster/member/add '{"peerURLs":["http://127.0.0.1:1"],"isLearner":true}'
-    kill -TERM "$member"
-    wait "$member" || true
 }
 
 for minor in "${minors[@]}"; do
     etcd=$("$root/scripts/peers.sh" "$minor")
     etcd=${etcd#*=}
     work=$(mktemp -d)
-    record "$etcd" "$work/data"
+    start_member "$etcd" "$work/data" "$work/data.log" 10
+    fill >/dev/null
+    stop_member
     into=$root/tests/fixtures/wal/$minor
     mkdir -p "$into"
     rm -f "$into"/*.wal

@@ -4,7 +4,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::restore::HashCheck;
 use super::{BackupError, HASH_BYTES, Place, has_hash};
-use crate::storage::disk::{Disk, File};
+use crate::storage::disk::{Disk, File, parent};
 
 const PIECE_BYTES: u64 = 1 << 16;
 
@@ -26,7 +26,7 @@ pub(super) fn copy(
     let body_bytes = if is_hashed { size_bytes - HASH_BYTES } else { size_bytes };
     let mut expected = [0; HASH_BYTES as usize];
     fill(&*source, from, size_bytes - HASH_BYTES, &mut expected)?;
-    let above = to.path.rsplit_once('/').map_or("", |(above, _)| above);
+    let above = parent(&to.path);
     disk.create_dir_all(above).map_err(BackupError::io("mkdir", to))?;
     let mut target = disk.create(&to.path).map_err(BackupError::io("open", to))?;
     let mut hash = Sha256::new();

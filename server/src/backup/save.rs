@@ -2,7 +2,7 @@
 
 use super::{BackupError, Place, has_hash};
 use crate::proto::etcdserverpb::SnapshotResponse;
-use crate::storage::disk::Disk;
+use crate::storage::disk::{Disk, parent};
 
 /// What was saved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +27,7 @@ pub fn save(
             let (from, to) = (part.clone(), file.clone());
             BackupError::Rename { from, to, cause: Box::new(cause) }
         })?;
-        let above = file.path.rsplit_once('/').map_or("", |(above, _)| above);
-        disk.sync_dir(above).map_err(BackupError::io("fsync", file))?;
+        disk.sync_dir(parent(&file.path)).map_err(BackupError::io("fsync", file))?;
         Ok(saved)
     });
     if saved.is_err() {

@@ -5,11 +5,26 @@
 //! new, renamed or removed name is volatile until `sync_dir` of its directory. An open handle is an
 //! inode: it survives rename and unlink.
 
-use std::{fmt, io};
+use std::{fmt, io, iter};
 
 /// A path below the disk's root: `/`-separated, relative, without `.` and `..`. The root itself is
 /// the empty path. A member's log is in `member/wal`.
 pub type Path = str;
+
+/// A file's path in a directory.
+pub(crate) fn join(dir: &Path, name: &str) -> String {
+    if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") }
+}
+
+/// The directory that holds `path`.
+pub(crate) fn parent(path: &Path) -> &Path {
+    path.rsplit_once('/').map_or("", |(parent, _)| parent)
+}
+
+/// The directories above `path`, from its parent to the root; none above the root.
+pub(crate) fn above(path: &Path) -> impl Iterator<Item = &Path> {
+    iter::successors(Some(path), |path| (!path.is_empty()).then(|| parent(path))).skip(1)
+}
 
 /// One device with its directory tree.
 pub trait Disk: fmt::Debug {
@@ -44,6 +59,14 @@ pub trait Disk: fmt::Debug {
             Err(error) => Err(error),
         }
     }
+
+    /// Removes a file; a missing one is fine.
+    fn remove_if_there(&self, path: &Path) -> io::Result<()> {
+        match self.remove(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// An open file. Dropping it releases its lock.
@@ -64,5 +87,19 @@ pub trait File: fmt::Debug {
     /// Whether the file has no bytes.
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_is_above_every_path_but_itself() {
+        let all = |path| above(path).collect::<Vec<_>>();
+        assert_eq!(all("a/b/c"), ["a/b", "a", ""]);
+        assert_eq!(all("a"), [""]);
+        assert_eq!(all(""), [""; 0]);
+        assert_eq!((&*join("", "a"), &*join("a", "b")), ("a", "a/b"));
     }
 }

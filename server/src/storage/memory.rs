@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::rc::Rc;
 
-use super::disk::{Disk, File, Path};
+use super::disk::{Disk, File, Path, parent};
 
 type Inode = Rc<RefCell<Content>>;
 
@@ -43,7 +43,7 @@ impl MemoryDisk {
     /// Puts a file there, with its directories, whatever was there.
     pub fn put(&self, path: &Path, bytes: impl Into<Vec<u8>>) {
         let mut tree = self.tree.borrow_mut();
-        tree.add_dirs(path.rsplit_once('/').map_or("", |(dir, _)| dir));
+        tree.add_dirs(parent(path));
         let content = Content { bytes: bytes.into(), is_locked: false };
         tree.files.insert(path.to_owned(), Rc::new(RefCell::new(content)));
     }
@@ -62,8 +62,7 @@ impl Tree {
     }
 
     fn require_parent(&self, path: &Path) -> io::Result<()> {
-        let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-        if self.is_dir(parent) { Ok(()) } else { Err(ErrorKind::NotFound.into()) }
+        if self.is_dir(parent(path)) { Ok(()) } else { Err(ErrorKind::NotFound.into()) }
     }
 }
 

@@ -2,11 +2,9 @@
 //! arrived with snapshots, and what interrupted work leaves behind (contract-cluster.md, sections
 //! 6.1 and 6.4).
 
-use std::io::ErrorKind;
-
 use super::error::Cause;
 use crate::member::io::{Level, LogLine};
-use crate::storage::disk::{Disk, Path};
+use crate::storage::disk::{Disk, Path, above, join};
 use crate::storage::log::SnapshotMark;
 use crate::storage::snap::{self, MembersImage};
 
@@ -18,11 +16,6 @@ pub(super) const BUILDING: &str = "tmp";
 pub(super) const DEFRAGMENTING: &str = "db.tmp.";
 const SNAPSHOT: &str = ".snap";
 const RECEIVED: &str = ".snap.db";
-
-/// A file's path in a directory.
-pub(super) fn join(dir: &Path, name: &str) -> String {
-    if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") }
-}
 
 /// The name of the database that arrived with the snapshot at an index.
 pub(super) fn received(index: u64) -> String {
@@ -41,10 +34,7 @@ fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>, Cause> {
 
 /// Removes a file; one that is not there is fine.
 pub(super) fn remove(disk: &dyn Disk, path: &Path) -> Result<(), Cause> {
-    match disk.remove(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(Cause::io("remove", path)(error)),
-        _ => Ok(()),
-    }
+    disk.remove_if_there(path).map_err(Cause::io("remove", path))
 }
 
 /// Makes a directory and its parents, durably.
@@ -53,12 +43,7 @@ pub(super) fn make_dir(disk: &dyn Disk, dir: &Path) -> Result<(), Cause> {
         return Ok(());
     }
     disk.create_dir_all(dir).map_err(Cause::io("mkdir", dir))?;
-    let mut above = dir;
-    while !above.is_empty() {
-        above = above.rsplit_once('/').map_or("", |(parent, _)| parent);
-        disk.sync_dir(above).map_err(Cause::io("fsync", above))?;
-    }
-    Ok(())
+    above(dir).try_for_each(|dir| disk.sync_dir(dir).map_err(Cause::io("fsync", dir)))
 }
 
 /// Removes what interrupted receptions and defragmentations left behind.

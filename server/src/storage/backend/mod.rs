@@ -27,7 +27,7 @@ pub use start::{Opened, open};
 use super::database::{
     DatabaseAnswer, DatabaseReceipt, DatabaseSize, DatabaseTask, DatabaseWrite, PinId,
 };
-use super::disk::{Disk, Path};
+use super::disk::{Disk, Path, join};
 use super::log::SnapshotMark;
 use super::schema::{DatabaseImage, HashScope};
 use super::snap::MembersImage;
@@ -35,7 +35,7 @@ use super::wal::{LogWriter, WalError};
 use crate::config::CompatVersion;
 use crate::member::io::{Level, LogLine};
 use crate::member::membership::Membership;
-use files::{DATABASE, join};
+use files::DATABASE;
 
 /// Where a member's files are, on its disk and by name.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,11 +6,11 @@ use std::rc::Rc;
 
 use super::engine::{Database, Engine};
 use super::error::{Cause, Failure};
-use super::files::{self, DATABASE, join};
+use super::files::{self, DATABASE};
 use super::{Backend, Layout, replace};
 use crate::config::CompatVersion;
 use crate::member::io::{Level, LogLine};
-use crate::storage::disk::{Disk, Path};
+use crate::storage::disk::{Disk, Path, join};
 use crate::storage::log::{LogImage, SnapshotMark};
 use crate::storage::schema::DatabaseImage;
 use crate::storage::wal::{self, LogWriter, WalError, WalSettings};

@@ -22,7 +22,6 @@ mod write;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::rc::Rc;
 
 pub use check::{Finding, check};
@@ -30,7 +29,7 @@ pub use error::{BoltError, BucketFault, PageFault};
 pub use read::{ReadTx, Rows};
 
 use super::database::BucketChange;
-use super::disk::{Disk, Path};
+use super::disk::{Disk, Path, above, parent};
 use free::{Extent, Freelist};
 use meta::Meta;
 use pager::Pager;
@@ -114,27 +113,17 @@ impl Bolt {
         options: BoltOptions,
     ) -> Result<Bolt, BoltError> {
         let building = format!("{path}.tmp.new");
-        let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir);
+        let dir = parent(path);
         if !dir.is_empty() {
             disk.create_dir_all(dir).map_err(BoltError::io("mkdir", dir))?;
         }
-        match disk.remove(&building) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(BoltError::io("remove", &*building)(error));
-            }
-            _ => {}
-        }
+        disk.remove_if_there(&building).map_err(BoltError::io("remove", &*building))?;
         let file = disk.create(&building).map_err(BoltError::io("open", &*building))?;
         let mut pager = Pager::over(file, &building, options.cache_bytes)?;
         pager.format(options.page_bytes)?;
         disk.rename(&building, path).map_err(BoltError::io("rename", &*building))?;
-        let mut above = dir;
-        loop {
-            disk.sync_dir(above).map_err(BoltError::io("fsync", above))?;
-            if above.is_empty() {
-                break;
-            }
-            above = above.rsplit_once('/').map_or("", |(above, _)| above);
+        for dir in above(path) {
+            disk.sync_dir(dir).map_err(BoltError::io("fsync", dir))?;
         }
         pager.renamed(path);
         Bolt::over(pager, options)

@@ -16,7 +16,6 @@ mod replay;
 mod segment;
 mod writer;
 
-use std::io;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -26,10 +25,10 @@ pub use open::{exists, records, snapshots};
 pub use replay::LogRecord;
 pub use writer::LogWriter;
 
-use super::disk::{Disk, File, Path};
+use super::disk::{Disk, File, Path, above, join};
 use super::log::{HardState, LogEntry, LogNumber, LogReceipt, LogWrite, SnapshotMark};
 use crate::member::io::{Level, LogLine};
-use segment::{SegmentName, Tail, join, parent};
+use segment::{SegmentName, Tail};
 
 /// How a log is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,10 +111,8 @@ impl Wal {
         disk.sync_dir(&building).map_err(WalError::io("fsync", &*building))?;
         disk.remove_dir_all(dir).map_err(WalError::io("remove", dir))?;
         disk.rename(&building, dir).map_err(WalError::io("rename", &*building))?;
-        let mut above = dir;
-        while !above.is_empty() {
-            above = parent(above);
-            disk.sync_dir(above).map_err(WalError::io("fsync", above))?;
+        for dir in above(dir) {
+            disk.sync_dir(dir).map_err(WalError::io("fsync", dir))?;
         }
         tail.renamed(join(dir, &tail_name.to_string()));
         Ok(Wal {
@@ -283,12 +280,7 @@ impl Wal {
             first_index: self.last_index.saturating_add(1),
         };
         let building = join(&self.dir, &format!("{}.tmp", name.sequence % 2));
-        match self.disk.remove(&building) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(WalError::io("remove", building)(error));
-            }
-            _ => {}
-        }
+        self.disk.remove_if_there(&building).map_err(WalError::io("remove", &*building))?;
         let (bytes, chain) = (self.settings.segment_bytes, self.tail.chain());
         let mut tail = Tail::create(&*self.disk, building.clone(), bytes, chain)?;
         tail.put(|encoder, buffer| {

@@ -6,9 +6,9 @@ use std::rc::Rc;
 use super::error::WalError;
 use super::read::{Reader, Source};
 use super::replay::{self, End, LogRecord, Survey, replay};
-use super::segment::{self, SegmentName, Tail, join};
+use super::segment::{self, SegmentName, Tail};
 use super::{Wal, WalSettings};
-use crate::storage::disk::{Disk, File, Path};
+use crate::storage::disk::{Disk, File, Path, join};
 use crate::storage::log::{LogImage, LogNumber, SnapshotMark};
 
 const COPY_BYTES: usize = 64 * 1024;
@@ -195,12 +195,7 @@ fn repair(
 
 /// Copies a file, leaving out blocks of zeros.
 fn copy(disk: &dyn Disk, from: &dyn File, to: &Path) -> Result<(), WalError> {
-    match disk.remove(to) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(WalError::io("remove", to)(error));
-        }
-        _ => {}
-    }
+    disk.remove_if_there(to).map_err(WalError::io("remove", to))?;
     let mut copy = disk.create(to).map_err(WalError::io("open", to))?;
     let mut buffer = vec![0; COPY_BYTES];
     let mut at = 0;

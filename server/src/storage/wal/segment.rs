@@ -56,15 +56,6 @@ pub(super) fn list(
     Ok((segments, ignored))
 }
 
-pub(super) fn join(dir: &Path, name: &str) -> String {
-    if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") }
-}
-
-/// The directory that holds `path`; the root is the empty path.
-pub(super) fn parent(path: &Path) -> &Path {
-    path.rsplit_once('/').map_or("", |(parent, _)| parent)
-}
-
 pub(super) fn lock(file: &mut dyn File, path: &Path) -> Result<(), WalError> {
     file.try_lock().map_err(|error| match error.kind() {
         std::io::ErrorKind::WouldBlock => WalError::Locked { path: path.to_owned() },

@@ -6,7 +6,7 @@ use super::engine::{Body, Database, DatabaseError, Engine, Pinned};
 use crate::storage::bolt::{self, Bolt, BoltOptions, ReadTx};
 use crate::storage::database::{BucketChange, DatabaseSize};
 use crate::storage::disk::{Disk, Path};
-use crate::storage::schema::{DatabaseImage, auth_revision, bucket};
+use crate::storage::schema::{self, DatabaseImage, bucket};
 
 /// The body of a snapshot is read in pieces of so many bytes.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -27,9 +27,7 @@ impl BoltEngine {
 impl Engine for BoltEngine {
     fn create(&self, disk: &Rc<dyn Disk>, path: &Path) -> Result<(), DatabaseError> {
         let mut bolt = Bolt::create(Rc::clone(disk), path, self.options)?;
-        bolt.create_buckets(&bucket::CREATED)?;
-        bolt.commit(&[auth_revision(1)])?;
-        Ok(())
+        Ok(schema::initialize(&mut bolt)?)
     }
 
     fn open(&self, disk: &Rc<dyn Disk>, path: &Path) -> Result<Box<dyn Database>, DatabaseError> {

@@ -175,20 +175,10 @@ impl Backend {
     /// Puts the database that came with a snapshot in place of the member's own, whose states are
     /// no longer held. The record of the snapshot is durable.
     pub fn install(&mut self, log: &mut LogWriter, index: u64) -> Result<(), Failure> {
-        let failed = "failed to open snapshot backend";
-        let (from, to) = (self.at(&files::received(index)), self.at(DATABASE));
-        if !self
-            .disk
-            .exists(&from)
-            .map_err(Cause::io("stat", &*from))
-            .map_err(Failure::panic(failed))?
-        {
-            return Err(Failure::panic(failed)(Cause::NoSnapshotDatabase { index }));
-        }
         self.pins.clear();
         self.arrived.clear();
-        replace(&*self.disk, &self.layout.snap_dir, &from, &to).map_err(Failure::panic(failed))?;
-        self.database = self.engine.open(&self.disk, &to).map_err(Failure::panic(failed))?;
+        let taken = take_received(&self.disk, &self.engine, &self.layout.snap_dir, index);
+        self.database = taken.map_err(Failure::panic("failed to open snapshot backend"))?;
         self.release(log, index)
     }
 
@@ -237,6 +227,22 @@ impl Backend {
     fn at(&self, name: &str) -> String {
         join(&self.layout.snap_dir, name)
     }
+}
+
+/// Puts the database that came with the snapshot at an index in place of the member's own, and
+/// opens it.
+fn take_received(
+    disk: &Rc<dyn Disk>,
+    engine: &Rc<dyn Engine>,
+    dir: &Path,
+    index: u64,
+) -> Result<Box<dyn Database>, Cause> {
+    let (from, to) = (join(dir, &files::received(index)), join(dir, DATABASE));
+    if !disk.exists(&from).map_err(Cause::io("stat", &*from))? {
+        return Err(Cause::NoSnapshotDatabase { index });
+    }
+    replace(&**disk, dir, &from, &to)?;
+    Ok(engine.open(disk, &to)?)
 }
 
 /// Puts a file in the place of another, durably.

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::engine::{Database, Engine};
 use super::error::{Cause, Failure};
 use super::files::{self, DATABASE};
-use super::{Backend, Layout, replace};
+use super::{Backend, Layout, replace, take_received};
 use crate::config::CompatVersion;
 use crate::member::io::{Level, LogLine};
 use crate::storage::disk::{Disk, Path, join};
@@ -168,7 +168,10 @@ impl Recovery<'_> {
         } else {
             lines.push(tell("Recovering from snapshot backend"));
             drop(own);
-            let database = self.take_received()?;
+            let Recovery { disk, engine, layout, index, .. } = *self;
+            let taken = take_received(disk, engine, &layout.snap_dir, index);
+            let failed = "failed to recover v3 backend from snapshot";
+            let database = taken.map_err(Failure::panic(failed))?;
             let image = read(&*database)?;
             (database, image)
         };
@@ -183,17 +186,5 @@ impl Recovery<'_> {
             lines.push(line.with("snapshot-index", self.index.to_string()));
         }
         Ok((database, image))
-    }
-
-    fn take_received(&self) -> Result<Box<dyn Database>, Failure> {
-        let failed = "failed to recover v3 backend from snapshot";
-        let dir = &*self.layout.snap_dir;
-        let (from, to) = (join(dir, &files::received(self.index)), join(dir, DATABASE));
-        let is_there = self.disk.exists(&from).map_err(Cause::io("stat", &*from));
-        if !is_there.map_err(Failure::panic(failed))? {
-            return Err(Failure::panic(failed)(Cause::NoSnapshotDatabase { index: self.index }));
-        }
-        replace(&**self.disk, dir, &from, &to).map_err(Failure::panic(failed))?;
-        self.engine.open(self.disk, &to).map_err(Failure::panic(failed))
     }
 }

@@ -65,6 +65,14 @@ pub(super) fn remove_temporary(
     Ok(())
 }
 
+/// Writes a file, durable but for its name. One that is there is what an earlier attempt left.
+pub(super) fn write_new(disk: &dyn Disk, path: &Path, content: &[u8]) -> Result<(), Cause> {
+    remove(disk, path)?;
+    let mut file = disk.create(path).map_err(Cause::io("open", path))?;
+    file.write_at(0, content).map_err(Cause::io("write", path))?;
+    file.sync_data().map_err(Cause::io("fsync", path))
+}
+
 /// Writes a `.snap` file, durable with its name.
 pub(super) fn write_snapshot(
     disk: &dyn Disk,
@@ -74,11 +82,7 @@ pub(super) fn write_snapshot(
 ) -> Result<(), Cause> {
     let path = join(dir, &snap::file_name(mark));
     // One from an earlier attempt was never recorded in the log.
-    remove(disk, &path)?;
-    let mut file = disk.create(&path).map_err(Cause::io("open", &*path))?;
-    let content = snap::encode(mark, members);
-    file.write_at(0, &content).map_err(Cause::io("write", &*path))?;
-    file.sync_data().map_err(Cause::io("fsync", &*path))?;
+    write_new(disk, &path, &snap::encode(mark, members))?;
     disk.sync_dir(dir).map_err(Cause::io("fsync", dir))
 }
 
@@ -120,7 +124,7 @@ fn read_snapshot(disk: &dyn Disk, path: &Path) -> Result<SnapshotMark, String> {
 }
 
 /// All bytes of a file.
-pub(super) fn read(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, Cause> {
+fn read(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, Cause> {
     let file = disk.open(path).map_err(Cause::io("open", path))?;
     let mut bytes = vec![0; file.len().map_err(Cause::io("stat", path))? as usize];
     let read = file.read_at(0, &mut bytes).map_err(Cause::io("read", path))?;

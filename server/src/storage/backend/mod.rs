@@ -119,16 +119,17 @@ impl Backend {
     /// Writes the `.snap` file of a snapshot, whose record may be written then.
     pub fn write_snapshot(&mut self, mark: &SnapshotMark) -> Result<(), Failure> {
         let failed = "failed to save Raft snapshot";
-        let own = match self.arrived.get(&mark.index) {
-            Some(_) => None,
+        let own;
+        let membership = match self.arrived.get(&mark.index) {
+            Some(arrived) => arrived,
             None => {
                 let pinned = self.database.pin().map_err(Failure::fatal(failed))?;
                 let meta = pinned.meta().map_err(Failure::fatal(failed))?;
-                Some(Membership::restore(&meta).map_err(Failure::fatal(failed))?)
+                own = Membership::restore(&meta).map_err(Failure::fatal(failed))?;
+                &own
             }
         };
-        let membership = own.as_ref().or(self.arrived.get(&mark.index));
-        let members = MembersImage::at(mark, membership.expect("its own, or one that arrived"));
+        let members = MembersImage::at(mark, membership);
         let written = files::write_snapshot(&*self.disk, &self.layout.snap_dir, mark, &members);
         written.map_err(Failure::fatal(failed))
     }
@@ -159,13 +160,8 @@ impl Backend {
         if !self.disk.exists(&path).map_err(Cause::io("stat", &*path))? {
             self.building += 1;
             let building = join(dir, &format!("{}{}", files::BUILDING, self.building));
-            files::remove(&*self.disk, &building)?;
-            let mut file = self.disk.create(&building).map_err(Cause::io("open", &*building))?;
-            file.write_at(0, body).map_err(Cause::io("write", &*building))?;
-            file.sync_data().map_err(Cause::io("fsync", &*building))?;
-            drop(file);
-            self.disk.rename(&building, &path).map_err(Cause::io("rename", &*building))?;
-            self.disk.sync_dir(dir).map_err(Cause::io("fsync", dir))?;
+            files::write_new(&*self.disk, &building, body)?;
+            replace(&*self.disk, dir, &building, &path)?;
         }
         let image = self.engine.open(&self.disk, &path)?.image()?;
         self.arrived.insert(index, Membership::restore(&image)?);

@@ -8,24 +8,21 @@ use crate::storage::bolt::{Bolt, BoltError, ReadTx};
 impl DatabaseImage {
     /// Everything that a state of a database holds.
     pub fn read(tx: &ReadTx) -> Result<DatabaseImage, BoltError> {
-        let mut image = DatabaseImage::new();
-        for name in tx.buckets()? {
-            image.create_bucket(name.clone());
-            for row in tx.rows(&name)? {
-                let (key, value) = row?;
-                image.insert(name.clone(), key, value);
-            }
-        }
-        Ok(image)
+        DatabaseImage::read_where(tx, |_| true)
     }
 
     /// The rows of some buckets; those that are not there have none.
     pub fn read_buckets(tx: &ReadTx, names: &[&str]) -> Result<DatabaseImage, BoltError> {
+        DatabaseImage::read_where(tx, |name| names.iter().any(|wanted| name == wanted.as_bytes()))
+    }
+
+    fn read_where(
+        tx: &ReadTx,
+        is_wanted: impl Fn(&[u8]) -> bool,
+    ) -> Result<DatabaseImage, BoltError> {
         let mut image = DatabaseImage::new();
-        for name in tx.buckets()? {
-            if !names.iter().any(|wanted| name == wanted.as_bytes()) {
-                continue;
-            }
+        for name in tx.buckets()?.into_iter().filter(|name| is_wanted(name)) {
+            image.create_bucket(name.clone());
             for row in tx.rows(&name)? {
                 let (key, value) = row?;
                 image.insert(name.clone(), key, value);

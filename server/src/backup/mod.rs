@@ -26,12 +26,23 @@ pub use save::{Saved, save};
 pub use status::{Status, status};
 pub use stream::{BLOB_BYTES, SnapshotStream};
 
+use crate::storage::bolt::{BoltError, ReadTx};
+use crate::storage::schema::{DatabaseImage, bucket};
+
 /// The length of the SHA-256 that ends a snapshot.
 pub const HASH_BYTES: u64 = 32;
 
 /// Whether a file of this length ends in a SHA-256: databases are made of whole sectors.
 fn has_hash(file_bytes: u64) -> bool {
     file_bytes % 512 == HASH_BYTES
+}
+
+/// The version of a database's format; empty where it is not stored. One that cannot be read is one
+/// that is not known.
+fn stored_version(tx: &ReadTx) -> Result<String, BoltError> {
+    let meta = DatabaseImage::read_buckets(tx, &[bucket::META])?;
+    let version = meta.storage_version().ok().flatten();
+    Ok(version.map(|version| version.to_string()).unwrap_or_default())
 }
 
 /// A file or directory of a disk, and what the user calls it.

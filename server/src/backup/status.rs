@@ -7,13 +7,13 @@ use std::rc::Rc;
 use bytes::Bytes;
 use prost::Message as _;
 
-use super::{BackupError, Place};
+use super::{BackupError, Place, stored_version};
 use crate::config::CompatVersion;
 use crate::mvcc::Revision;
 use crate::proto::mvccpb::KeyValue;
 use crate::storage::bolt::{self, Bolt, BoltError, BoltOptions, ReadTx};
 use crate::storage::disk::Disk;
-use crate::storage::schema::{DatabaseHasher, DatabaseImage, HashScope, bucket};
+use crate::storage::schema::{DatabaseHasher, HashScope, bucket};
 
 /// What `etcdutl snapshot status` says of a file. Its forms are in `show`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,14 +73,12 @@ fn summarize(tx: &ReadTx, compat: CompatVersion) -> Result<Status, BackupError> 
             }
         }
     }
-    let meta = DatabaseImage::read_buckets(tx, &[bucket::META])?;
-    let version = meta.storage_version().ok().flatten();
     Ok(Status {
         hash: hasher.finish(),
         revision,
         total_keys: if compat == CompatVersion::V3_5 { rows_count } else { live.len() as u64 },
         size_bytes: tx.size_bytes(),
-        version: version.map(|version| version.to_string()).unwrap_or_default(),
+        version: stored_version(tx)?,
         compat,
     })
 }

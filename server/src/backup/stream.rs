@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
+use super::stored_version;
 use crate::config::CompatVersion;
 use crate::proto::etcdserverpb::SnapshotResponse;
 use crate::storage::bolt::{BoltError, ReadTx};
-use crate::storage::schema::{DatabaseImage, bucket};
 
 /// How many bytes of the database one message carries.
 pub const BLOB_BYTES: usize = 32_768;
@@ -23,13 +23,10 @@ pub struct SnapshotStream {
 impl SnapshotStream {
     /// Of a state of the database, as a server of this version sends it.
     pub fn new(tx: ReadTx, compat: CompatVersion) -> Result<SnapshotStream, BoltError> {
-        let mut version = String::new();
-        if compat > CompatVersion::V3_5 {
-            let meta = DatabaseImage::read_buckets(&tx, &[bucket::META])?;
-            // A version that cannot be read is one that is not known.
-            let stored = meta.storage_version().ok().flatten();
-            version = stored.map(|stored| stored.to_string()).unwrap_or_default();
-        }
+        let version = match compat > CompatVersion::V3_5 {
+            true => stored_version(&tx)?,
+            false => String::new(),
+        };
         Ok(SnapshotStream { tx, version, sent: 0, hash: Some(Sha256::new()) })
     }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::bucket::CLUSTER;
-use super::error::{Problem, SchemaError};
+use super::error::{Problem, SchemaError, version};
 use super::image::DatabaseImage;
 use crate::member::membership::Downgrade;
 use crate::member::version::Version;
@@ -35,21 +35,16 @@ pub fn downgrade(downgrade: &Downgrade) -> BucketChange {
 impl DatabaseImage {
     /// The cluster's version, if it was decided.
     pub fn cluster_version(&self) -> Result<Option<Version>, SchemaError> {
-        let Some(value) = self.get(CLUSTER, CLUSTER_VERSION) else { return Ok(None) };
-        let version = Version::parse(&String::from_utf8_lossy(value))
-            .map_err(|error| wrong(CLUSTER_VERSION, error.to_string()))?;
-        Ok(Some(version))
+        let value = self.get(CLUSTER, CLUSTER_VERSION);
+        value.map(|value| version(CLUSTER, CLUSTER_VERSION, value)).transpose()
     }
 
     /// The last downgrade that was begun or ended.
     pub fn downgrade(&self) -> Result<Option<Downgrade>, SchemaError> {
         let Some(value) = self.get(CLUSTER, DOWNGRADE) else { return Ok(None) };
-        let text: DowngradeText =
-            serde_json::from_slice(value).map_err(|error| wrong(DOWNGRADE, error.to_string()))?;
+        let text: DowngradeText = serde_json::from_slice(value).map_err(|error| {
+            SchemaError::new(CLUSTER, DOWNGRADE.as_bytes(), Problem::Text(error.to_string()))
+        })?;
         Ok(Some(Downgrade { enabled: text.enabled, target: text.target }))
     }
-}
-
-fn wrong(key: &str, text: String) -> SchemaError {
-    SchemaError::new(CLUSTER, key.as_bytes(), Problem::Text(text))
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use std::fmt::Write as _;
 use thiserror::Error;
 
+use crate::member::version::Version;
 use crate::mvcc::RestoreError;
 
 /// A row that cannot be read. The key is shown as text where it is text, else in hexadecimal.
@@ -71,4 +72,14 @@ pub(super) fn number(bucket: &'static str, key: &[u8], value: &[u8]) -> Result<u
         SchemaError::new(bucket, key, Problem::Length { expected: 8, found: value.len() })
     })?;
     Ok(u64::from_be_bytes(bytes))
+}
+
+/// A version as text.
+pub(super) fn version(
+    bucket: &'static str,
+    key: &str,
+    value: &[u8],
+) -> Result<Version, SchemaError> {
+    Version::parse(&String::from_utf8_lossy(value))
+        .map_err(|error| SchemaError::new(bucket, key.as_bytes(), Problem::Text(error.to_string())))
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::bucket::META;
-use super::error::{Problem, SchemaError, number};
+use super::error::{Problem, SchemaError, number, version};
 use super::image::DatabaseImage;
 use crate::member::version::Version;
 use crate::mvcc::Revision;
@@ -117,11 +117,8 @@ impl DatabaseImage {
 
     /// The version of the format as it is written there, since 3.6.
     pub fn storage_version(&self) -> Result<Option<Version>, SchemaError> {
-        let Some(value) = self.get(META, STORAGE_VERSION) else { return Ok(None) };
-        let text = String::from_utf8_lossy(value);
-        let version = Version::parse(&text)
-            .map_err(|error| wrong(STORAGE_VERSION, Problem::Text(error.to_string())))?;
-        Ok(Some(version))
+        let value = self.get(META, STORAGE_VERSION);
+        value.map(|value| version(META, STORAGE_VERSION, value)).transpose()
     }
 
     /// The last compaction that was begun.

@@ -25,7 +25,8 @@ struct Written<'a> {
     is_promote: bool,
 }
 
-fn is_false(value: &bool) -> bool {
+/// Whether Go's encoder leaves a flag out.
+pub(crate) fn is_false(value: &bool) -> bool {
     !value
 }
 

@@ -117,7 +117,7 @@ struct Queue<'a> {
 struct RaftAttributes<'a> {
     #[serde(rename = "peerURLs")]
     peer_urls: Option<&'a [String]>,
-    #[serde(rename = "isLearner", skip_serializing_if = "is_false")]
+    #[serde(rename = "isLearner", skip_serializing_if = "json::is_false")]
     is_learner: bool,
 }
 
@@ -127,10 +127,6 @@ struct Attributes<'a> {
     name: &'a str,
     #[serde(rename = "clientURLs", skip_serializing_if = "<[String]>::is_empty")]
     client_urls: &'a [String],
-}
-
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 impl Node {

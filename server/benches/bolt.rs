@@ -9,30 +9,15 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use detcd::storage::bolt::{Bolt, BoltOptions};
 use detcd::storage::database::BucketChange;
 use detcd::storage::memory::MemoryDisk;
+use detcd::storage::schema::bucket;
 
 const PATH: &str = "member/snap/db";
-const BUCKETS: [&str; 10] = [
-    "alarm",
-    "auth",
-    "authRoles",
-    "authUsers",
-    "cluster",
-    "key",
-    "lease",
-    "members",
-    "members_removed",
-    "meta",
-];
 
 fn created(disk: &MemoryDisk) -> Bolt {
     let disk = Rc::new(disk.clone());
     let mut bolt = Bolt::create(disk, PATH, BoltOptions::ETCD).expect("memory takes it");
-    bolt.create_buckets(&BUCKETS).expect("memory takes it");
+    bolt.create_buckets(&bucket::CREATED).expect("memory takes it");
     bolt
-}
-
-fn change(bucket: &'static str, key: impl Into<Bytes>, value: impl Into<Bytes>) -> BucketChange {
-    BucketChange { bucket, key: key.into(), value: Some(value.into()) }
 }
 
 /// Puts of revisions, and the index of the entry that made them.
@@ -41,11 +26,11 @@ fn puts(count: usize, revision: &mut u64, value_bytes: usize) -> Vec<BucketChang
         // After so many it begins again, and the file grows no more.
         *revision = (*revision + 1) % 200_000;
         let key = [&revision.to_be_bytes()[..], b"_", &[0; 8]].concat();
-        change("key", key, vec![b'v'; value_bytes])
+        BucketChange::put(bucket::KEY, key, vec![b'v'; value_bytes])
     };
     let mut changes: Vec<BucketChange> = (0..count).map(row).collect();
     let index = Bytes::copy_from_slice(&revision.to_be_bytes());
-    changes.push(change("meta", &b"consistent_index"[..], index));
+    changes.push(BucketChange::put(bucket::META, "consistent_index", index));
     changes
 }
 

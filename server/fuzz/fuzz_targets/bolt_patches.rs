@@ -21,8 +21,7 @@ const OPTIONS: BoltOptions = BoltOptions {
 };
 
 fn put(bucket: &'static str, key: &[u8], value: &[u8]) -> BucketChange {
-    let value = Some(Bytes::copy_from_slice(value));
-    BucketChange { bucket, key: Bytes::copy_from_slice(key), value }
+    BucketChange::put(bucket, Bytes::copy_from_slice(key), Bytes::copy_from_slice(value))
 }
 
 /// Some levels of pages, an inline bucket, a value over several pages, and free pages.

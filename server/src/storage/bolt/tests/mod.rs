@@ -46,12 +46,11 @@ fn created(options: BoltOptions) -> (MemoryDisk, Bolt) {
 }
 
 fn put(bucket: &'static str, key: &[u8], value: &[u8]) -> BucketChange {
-    let value = Some(Bytes::copy_from_slice(value));
-    BucketChange { bucket, key: Bytes::copy_from_slice(key), value }
+    BucketChange::put(bucket, Bytes::copy_from_slice(key), Bytes::copy_from_slice(value))
 }
 
 fn delete(bucket: &'static str, key: &[u8]) -> BucketChange {
-    BucketChange { bucket, key: Bytes::copy_from_slice(key), value: None }
+    BucketChange::delete(bucket, Bytes::copy_from_slice(key))
 }
 
 /// All that a state holds.

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::storage::bolt::check;
-use crate::storage::bolt::meta::Meta;
+use crate::storage::bolt::meta::{Meta, fnv};
 
 const PAGE: usize = SMALL.page_bytes as usize;
 
@@ -23,9 +23,7 @@ fn sound(seed: u64) -> Vec<u8> {
 fn seal(bytes: &mut [u8]) {
     for place in 0..2 {
         let page = &mut bytes[place * PAGE..(place + 1) * PAGE];
-        let checksum = page[16..72].iter().fold(0xcbf2_9ce4_8422_2325u64, |hash, &byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
+        let checksum = fnv(&page[16..72]);
         page[72..80].copy_from_slice(&checksum.to_le_bytes());
     }
 }

@@ -54,6 +54,10 @@ impl Image {
         u64_at(&self.bytes, self.element(page, index) + 8) as usize
     }
 
+    fn set_child(&mut self, page: usize, index: usize, child: u64) {
+        self.set(self.element(page, index) + 8, &child.to_le_bytes());
+    }
+
     /// Where the key of an element lies.
     fn key(&self, page: usize, index: usize) -> usize {
         let at = self.element(page, index);
@@ -102,10 +106,7 @@ impl Image {
 
     /// Gives the file a list of free pages: the right one, changed.
     fn sync_freelist(&mut self, change: impl FnOnce(&mut Vec<u64>)) -> u64 {
-        let disk = MemoryDisk::new();
-        disk.put(PATH, &self.bytes[..]);
-        let bolt = Bolt::open(Rc::new(disk), PATH, SMALL).unwrap();
-        let mut free = bolt.shared.borrow().free.pages();
+        let mut free = self.opened().unwrap().shared.borrow().free.pages();
         change(&mut free);
         let ids: Vec<u8> = free.iter().flat_map(|id| id.to_le_bytes()).collect();
         let page = self.append(FREELIST, free.len() as u16, &ids);
@@ -145,8 +146,7 @@ fn damaged(damage: impl FnOnce(&mut Image) -> (usize, PageFault)) {
 #[test]
 fn a_page_with_two_references_is_found() {
     damaged(|image| {
-        let (at, child) = (image.element(image.branch, 2) + 8, image.leaf);
-        image.set(at, &(child as u64).to_le_bytes());
+        image.set_child(image.branch, 2, image.leaf as u64);
         (image.leaf, PageFault::MultipleReferences)
     });
 }
@@ -154,8 +154,7 @@ fn a_page_with_two_references_is_found() {
 #[test]
 fn a_cycle_is_found() {
     damaged(|image| {
-        let at = image.element(image.branch, 0) + 8;
-        image.set(at, &(image.branch as u64).to_le_bytes());
+        image.set_child(image.branch, 0, image.branch as u64);
         (image.branch, PageFault::MultipleReferences)
     });
 }
@@ -164,14 +163,12 @@ fn a_cycle_is_found() {
 fn a_reference_out_of_bounds_is_found() {
     for child in [u64::MAX, Image::new().meta.high_water] {
         damaged(|image| {
-            let at = image.element(image.branch, 1) + 8;
-            image.set(at, &child.to_le_bytes());
+            image.set_child(image.branch, 1, child);
             (child as usize, PageFault::OutOfBounds { high_water: image.meta.high_water })
         });
     }
     damaged(|image| {
-        let at = image.element(image.branch, 1) + 8;
-        image.set(at, &0u64.to_le_bytes());
+        image.set_child(image.branch, 1, 0);
         (0, PageFault::MultipleReferences)
     });
 }
@@ -303,8 +300,7 @@ fn a_tree_without_end_is_found() {
             element.extend_from_slice(&key);
             below = image.append(BRANCH, 1, &element);
         }
-        let at = image.element(image.branch, 1) + 8;
-        image.set(at, &below.to_le_bytes());
+        image.set_child(image.branch, 1, below);
         let findings = image.findings();
         assert_eq!(findings.len(), 1);
         (findings[0].page as usize, PageFault::TooDeep)

@@ -128,15 +128,6 @@ impl Store {
     /// Continues physical compaction for about `budget_units` visited changes. Returns what was
     /// spent and whether nothing is left to do.
     pub fn compact_slice(&mut self, budget_units: u64) -> (u64, bool) {
-        self.compact_slice_with(budget_units, |_| {})
-    }
-
-    /// The same, telling which changes were removed: the `key` bucket must lose them too.
-    pub fn compact_slice_with(
-        &mut self,
-        budget_units: u64,
-        mut removed: impl FnMut(&Change),
-    ) -> (u64, bool) {
         let mut spent = 0;
         while let Some(compaction) = self.compactions.front_mut() {
             let left = budget_units - spent;
@@ -148,7 +139,6 @@ impl Store {
             let mut forget = |change: &Change| {
                 footprint.remove(change);
                 written.add(|| Written::Removed(change.revision, change.is_delete));
-                removed(change);
             };
             let (visited, is_done) = compaction.advance(&mut self.state, left, defect, &mut forget);
             spent += visited;

@@ -2,6 +2,7 @@
 
 use super::language::World;
 use crate::api::ApiError;
+use crate::mvcc::Written;
 
 fn world() -> World {
     let mut world = World::new();
@@ -56,11 +57,10 @@ fn slices_spend_no_more_than_their_budget() {
     let mut world = world();
     world.compact(4);
     world.compact(6);
-    let mut removed = Vec::new();
+    world.store.note_written();
     let mut slices = 0;
     loop {
-        let (spent, is_done) =
-            world.store.compact_slice_with(1, |change| removed.push(change.revision.main));
+        let (spent, is_done) = world.store.compact_slice(1);
         assert!(spent <= 1);
         slices += 1;
         if is_done {
@@ -68,7 +68,12 @@ fn slices_spend_no_more_than_their_budget() {
         }
     }
     assert!(slices > 5);
-    assert_eq!(removed, [2, 3, 5]);
+    let written = world.store.take_written().into_iter();
+    let removed = written.filter_map(|step| match step {
+        Written::Removed(revision, _) => Some(revision.main),
+        _ => None,
+    });
+    assert_eq!(removed.collect::<Vec<_>>(), [2, 3, 5]);
     assert_eq!(world.store.compact_slice(100), (0, true));
     assert_eq!(world.store.finished_compact_revision(), 6);
 }

@@ -37,14 +37,10 @@ pub struct Restore {
 }
 
 impl Restore {
-    /// `finished` and `scheduled` are what the `meta` bucket has under `finishedCompactRev` and
-    /// `scheduledCompactRev`. A compaction that was scheduled and not finished is resumed.
-    pub fn new(finished: Option<i64>, scheduled: Option<i64>) -> Restore {
-        Restore::into_empty(Store::new(), finished, scheduled)
-    }
-
-    /// The same, into a store that nothing was applied to.
-    pub fn into_empty(mut store: Store, finished: Option<i64>, scheduled: Option<i64>) -> Restore {
+    /// Into a store that nothing was applied to. `finished` and `scheduled` are what the `meta`
+    /// bucket has under `finishedCompactRev` and `scheduledCompactRev`. A compaction that was
+    /// scheduled and not finished is resumed.
+    pub fn new(mut store: Store, finished: Option<i64>, scheduled: Option<i64>) -> Restore {
         let finished = finished.unwrap_or(-1);
         store.state.compact_revision = finished;
         store.finished_compact_revision = finished;

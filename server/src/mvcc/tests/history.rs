@@ -17,7 +17,7 @@ pub(super) fn restored(store: &Store, finished: i64, scheduled: i64) -> World {
     for id in [7, 8] {
         lessor.grant(id, 60, Monotonic::ZERO).unwrap();
     }
-    let mut restore = Restore::new(Some(finished), Some(scheduled));
+    let mut restore = Restore::new(Store::new(), Some(finished), Some(scheduled));
     for (key, value) in pairs(store) {
         restore.pair(&key, value.into()).unwrap();
     }
@@ -101,7 +101,7 @@ fn an_interrupted_compaction_is_resumed_without_a_hash() {
 
 #[test]
 fn a_bumped_revision_compacts_all_before_it() {
-    let mut restore = Restore::new(None, Some(1003));
+    let mut restore = Restore::new(Store::new(), None, Some(1003));
     restore
         .pair(
             &Revision::new(3, 0).bucket_key(),
@@ -122,7 +122,7 @@ fn buckets_that_no_store_wrote_are_refused() {
     let pair = |restore: &mut Restore, key: &[u8], value: &'static [u8]| {
         restore.pair(key, Bytes::from_static(value))
     };
-    let mut restore = Restore::new(None, None);
+    let mut restore = Restore::new(Store::new(), None, None);
     let at = |main| Revision::new(main, 0);
     assert_eq!(pair(&mut restore, b"x", b""), Err(RestoreError::Key(1)));
     assert_eq!(pair(&mut restore, &[0; 17], b""), Err(RestoreError::Key(17)));

@@ -23,7 +23,7 @@ impl Store {
     ) -> Result<Store, SchemaError> {
         let finished = image.finished_compact_revision()?;
         let scheduled = image.scheduled_compact_revision()?;
-        let mut restore = Restore::into_empty(empty, finished, scheduled);
+        let mut restore = Restore::new(empty, finished, scheduled);
         for (key, value) in image.rows(KEY) {
             restore
                 .pair(key, value.clone())

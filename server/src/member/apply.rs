@@ -143,7 +143,7 @@ impl Running {
             Waiter::Client(id) => {
                 // A physical compaction is answered when the old versions are gone.
                 if let Ok(Response::Compact(response)) = &result
-                    && self.is_compacting
+                    && self.store.compacting().is_some()
                     && self.physical == self.applied + 1
                 {
                     self.compactions.push((id, Response::Compact(*response)));
@@ -207,7 +207,6 @@ impl Running {
             self.store.txn(&txn, &mut self.lessor).map(Response::Txn)
         } else if let Some(compaction) = request.compaction {
             let response = self.store.compact(compaction.revision)?;
-            self.is_compacting = true;
             self.persistence.hurry();
             if compaction.physical {
                 self.physical = self.applied + 1;

@@ -19,8 +19,6 @@ pub(super) struct Recovered {
     pub lessor: Lessor,
     pub membership: Membership,
     pub alarms: Alarms,
-    /// A compaction was not finished: its revision.
-    pub unfinished: Option<i64>,
 }
 
 impl Recovered {
@@ -32,15 +30,12 @@ impl Recovered {
     ) -> Result<Recovered, SchemaError> {
         let mut lessor = Lessor::restore(lessor, image)?;
         let store = Store::restore(Store::with_defect(defect), image, &mut lessor)?;
-        let finished = image.finished_compact_revision()?;
-        let scheduled = image.scheduled_compact_revision()?;
         Ok(Recovered {
             mark: image.mark()?,
             store,
             lessor,
             membership: Membership::restore(image)?,
             alarms: Alarms::restore(image)?,
-            unfinished: scheduled.filter(|revision| finished.unwrap_or(-1) < *revision),
         })
     }
 

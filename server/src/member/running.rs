@@ -114,7 +114,6 @@ pub(super) struct Running {
     pub doubtful_since: Option<Monotonic>,
     pub transfers: Vec<Transfer>,
     pub compactions: Vec<(RequestId, Response)>,
-    pub is_compacting: bool,
     /// Index of the last compaction whose client waits for the physical removal.
     pub physical: u64,
     pub removed_at: Option<Monotonic>,
@@ -280,7 +279,6 @@ impl Running {
             doubtful_since: None,
             transfers: Vec::new(),
             compactions: Vec::new(),
-            is_compacting: false,
             physical: 0,
             removed_at: None,
             stopping: None,
@@ -446,7 +444,7 @@ impl Running {
         self.transfer_timers(now, out);
         self.stream_timers(now, out);
         self.snapshot_timers(now, out);
-        if self.is_compacting && !self.persistence.is_full() {
+        if self.may_compact() {
             self.compact_slice(now, out);
         }
         if self.removed_at.is_some_and(|at| now.monotonic >= at.after(REMOVED_LINGER)) {
@@ -462,7 +460,7 @@ impl Running {
                 next = next.min(at);
             }
         };
-        if self.may_apply() || (self.is_compacting && !self.persistence.is_full()) {
+        if self.may_apply() || self.may_compact() {
             return Monotonic::ZERO;
         }
         consider(self.persistence.next_deadline());
@@ -506,6 +504,11 @@ impl Running {
         self.consensus.has_to_apply()
             && !self.persistence.is_full()
             && !self.tasks.is_defragmenting()
+    }
+
+    /// The same of old versions and their removal.
+    fn may_compact(&self) -> bool {
+        self.store.compacting().is_some() && !self.persistence.is_full()
     }
 
     /// Takes what raft has ready, and lets it have its consequences short of applying entries.
@@ -748,7 +751,6 @@ impl Running {
         out.spend(spent);
         self.record_keys(now);
         if done {
-            self.is_compacting = false;
             self.compacted(out);
         }
     }

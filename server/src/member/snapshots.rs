@@ -355,8 +355,7 @@ impl Running {
             out.push(Output::Note(note));
         }
         self.hub.on_snapshot_installed(&self.store, now.monotonic);
-        self.is_compacting = recovered.unfinished.is_some();
-        if let Some(revision) = recovered.unfinished {
+        if let Some(revision) = self.store.compacting() {
             let line = LogLine::new(Level::Info, "resume scheduled compaction")
                 .with("scheduled-compact-revision", revision.to_string());
             out.push(Output::LogLine(line));

@@ -184,6 +184,11 @@ impl Store {
         self.footprint.defragment();
     }
 
+    /// The compaction whose removal is under way; none when nothing is left to remove.
+    pub fn compacting(&self) -> Option<i64> {
+        self.compactions.front().map(Compaction::revision)
+    }
+
     /// The last compaction whose removal is complete, -1 for none: a physical compaction waits
     /// until this reaches its revision.
     pub fn finished_compact_revision(&self) -> i64 {

@@ -94,14 +94,9 @@ pub struct Member {
 enum Phase {
     Booting(Box<Bootstrap>),
     /// The log's first records are on their way to the disk.
-    Creating(Box<Creating>),
+    Creating(Box<Start>),
     Running(Box<Running>),
     Stopped,
-}
-
-struct Creating {
-    start: Start,
-    awaited: LogNumber,
 }
 
 impl Member {
@@ -161,7 +156,7 @@ impl Member {
                 let result = Err(PeerCallError::Unreachable("not serving".to_owned()));
                 out.push(Output::PeerAnswer { id, result });
             }
-            Input::LogDurable(durable) => self.created(durable.number(), now, out),
+            Input::LogDurable(_) => self.created(now, out),
             Input::PeerCallDone { id, result } => {
                 self.boot_event(Event::Answer { id, result }, now, out);
             }
@@ -245,8 +240,7 @@ impl Member {
             entries: entries.clone(),
             hard_state,
         };
-        let awaited = LogNumber(1);
-        out.push(Output::Log(Staged::new(awaited, create, Vec::new())));
+        out.push(Output::Log(Staged::new(LogNumber(1), create, Vec::new())));
         let start = Start {
             identity,
             hard_state,
@@ -257,18 +251,15 @@ impl Member {
             next_call,
             remotes,
         };
-        self.phase = Phase::Creating(Box::new(Creating { start, awaited }));
+        self.phase = Phase::Creating(Box::new(start));
     }
 
     /// The log is there: raft may start.
-    fn created(&mut self, number: LogNumber, now: Now, out: &mut Outputs) {
-        let is_done =
-            matches!(&self.phase, Phase::Creating(creating) if number >= creating.awaited);
-        if !is_done {
-            return;
-        }
-        if let Phase::Creating(creating) = std::mem::replace(&mut self.phase, Phase::Stopped) {
-            self.run(creating.start, now, out);
+    fn created(&mut self, now: Now, out: &mut Outputs) {
+        if matches!(self.phase, Phase::Creating(_))
+            && let Phase::Creating(start) = std::mem::replace(&mut self.phase, Phase::Stopped)
+        {
+            self.run(*start, now, out);
         }
     }
 

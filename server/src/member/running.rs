@@ -394,7 +394,7 @@ impl Running {
                     return;
                 }
                 if let Err(Fatal(reason)) = self.consensus.step(message) {
-                    self.stopped = Some(Stop { exit_code: 2, reason });
+                    self.panic(reason);
                 }
             }
             Input::PeerDial { id, header } => self.peer_dial(id, &header, out),

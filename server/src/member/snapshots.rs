@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::consensus::Fatal;
 use super::id::MemberId;
-use super::io::{Level, LogLine, Note, Output, Outputs, PeerChange, RaftMessage, Stop};
+use super::io::{Level, LogLine, Note, Output, Outputs, PeerChange, RaftMessage};
 use super::membership::check_downgrade;
 use super::recovery::Recovered;
 use super::running::Running;
@@ -264,8 +264,7 @@ impl Running {
             },
         };
         if let Err(Fatal(reason)) = self.consensus.step_snapshot(message) {
-            self.stopped = Some(Stop { exit_code: 2, reason });
-            return;
+            return self.panic(reason);
         }
         self.pump(now, out);
         if let Some(mark) = self.changes.installed.take() {

@@ -39,7 +39,7 @@ impl Running {
         }
         self.applied = entry.index;
         self.applied_term = entry.term;
-        self.record_keys(now);
+        self.record_keys();
         self.persistence.advance(entry.index, entry.term);
         out.push(Output::Note(Note::Applied {
             index: entry.index,
@@ -129,7 +129,7 @@ impl Running {
             Err(error) => return self.panic(format!("unmarshal should never fail ({error})")),
         };
         let waiter = self.proposals.take(request.id());
-        if let Err(stop) = self.apply_v2_request(&request, now, out) {
+        if let Err(stop) = self.apply_v2_request(&request, out) {
             self.stopped = Some(stop);
             return;
         }
@@ -164,7 +164,7 @@ impl Running {
         out: &mut Outputs,
     ) -> Applied {
         if let Some(set) = request.cluster_version_set {
-            return self.apply_cluster_version(&set.ver, now, out);
+            return self.apply_cluster_version(&set.ver, out);
         }
         if let Some(set) = request.cluster_member_attr_set {
             let attributes = set.member_attributes.unwrap_or_default();
@@ -172,19 +172,18 @@ impl Running {
                 super::id::MemberId(set.member_id),
                 attributes.name,
                 attributes.client_urls,
-                now,
                 out,
             );
         }
         if let Some(set) = request.downgrade_info_set {
             let downgrade = super::membership::Downgrade { enabled: set.enabled, target: set.ver };
-            self.persistence.record(|| schema::downgrade(&downgrade), now);
+            self.persistence.record(|| schema::downgrade(&downgrade));
             self.membership.set_downgrade(downgrade);
             self.membership_digest = self.membership.digest();
             return Ok(Response::Downgrade(pb::DowngradeResponse::default()));
         }
         if let Some(alarm) = request.alarm {
-            return Ok(Response::Alarm(self.apply_alarm(&alarm, now, out)));
+            return Ok(Response::Alarm(self.apply_alarm(&alarm, out)));
         }
         self.alarms_allow(&request)?;
         let has_space = self.has_space(super::quota::entry_cost(&request));
@@ -214,7 +213,7 @@ impl Running {
             Ok(Response::Compact(response))
         } else if let Some(grant) = request.lease_grant {
             let ttl = self.lessor.grant(grant.id, grant.ttl, now.monotonic)?;
-            self.persistence.record(|| schema::lease_granted(grant.id, ttl, 0), now);
+            self.persistence.record(|| schema::lease_granted(grant.id, ttl, 0));
             let response = pb::LeaseGrantResponse {
                 header: Some(self.header(self.store.revision())),
                 id: grant.id,
@@ -225,7 +224,7 @@ impl Running {
         } else if let Some(revoke) = request.lease_revoke {
             let keys = self.lessor.revoke(revoke.id)?;
             self.store.delete_leased(&keys);
-            self.persistence.record(|| schema::lease_revoked(revoke.id), now);
+            self.persistence.record(|| schema::lease_revoked(revoke.id));
             let header = Some(self.header(self.store.revision()));
             Ok(Response::LeaseRevoke(pb::LeaseRevokeResponse { header }))
         } else if let Some(checkpoint) = request.lease_checkpoint {
@@ -234,7 +233,7 @@ impl Running {
                 // A checkpoint of a lease that is gone has nothing to say.
                 self.lessor.set_checkpoint(id, remaining, now.monotonic);
                 if let Some((ttl, remaining)) = self.lessor.stored(id) {
-                    self.persistence.record(|| schema::lease_granted(id, ttl, remaining), now);
+                    self.persistence.record(|| schema::lease_granted(id, ttl, remaining));
                 }
             }
             return Err(ApiError::UnknownMethod);
@@ -283,12 +282,7 @@ impl Running {
     }
 
     /// A decision on the cluster's version.
-    pub(super) fn apply_cluster_version(
-        &mut self,
-        text: &str,
-        now: Now,
-        out: &mut Outputs,
-    ) -> Applied {
+    pub(super) fn apply_cluster_version(&mut self, text: &str, out: &mut Outputs) -> Applied {
         let Ok(version) = Version::parse(text) else {
             self.panic(format!("{text} is not in dotted-tri format"));
             return Err(ApiError::UnknownMethod);
@@ -299,9 +293,9 @@ impl Running {
         }
         self.membership_digest = self.membership.digest();
         if let Some(version) = self.membership.cluster_version() {
-            self.persistence.record(|| schema::cluster_version(version), now);
+            self.persistence.record(|| schema::cluster_version(version));
             if self.config.compat >= CompatVersion::V3_6 {
-                self.persistence.record(|| schema::storage_version(Some(version)), now);
+                self.persistence.record(|| schema::storage_version(Some(version)));
             }
         }
         Ok(Response::Downgrade(pb::DowngradeResponse::default()))
@@ -313,7 +307,6 @@ impl Running {
         id: super::id::MemberId,
         name: String,
         client_urls: Vec<String>,
-        now: Now,
         out: &mut Outputs,
     ) -> Applied {
         match self.membership.set_attributes(id, name, client_urls, self.identity) {
@@ -326,17 +319,12 @@ impl Running {
         }
         self.membership_digest = self.membership.digest();
         if let Some(member) = self.membership.get(id) {
-            self.persistence.record(|| schema::member_saved(member), now);
+            self.persistence.record(|| schema::member_saved(member));
         }
         Ok(Response::Downgrade(pb::DowngradeResponse::default()))
     }
 
-    fn apply_v2_request(
-        &mut self,
-        request: &v2pb::Request,
-        now: Now,
-        out: &mut Outputs,
-    ) -> Result<(), Stop> {
+    fn apply_v2_request(&mut self, request: &v2pb::Request, out: &mut Outputs) -> Result<(), Stop> {
         let path = request.path();
         let attributes = path
             .strip_prefix("/0/members/")
@@ -351,11 +339,11 @@ impl Running {
                 })?;
                 let id = super::id::MemberId(id);
                 let (name, urls) = (attributes.name, attributes.client_urls);
-                let _ = self.apply_attributes(id, name, urls, now, out);
+                let _ = self.apply_attributes(id, name, urls, out);
                 Ok(())
             }
             ("PUT", None) if path == "/0/version" => {
-                let _ = self.apply_cluster_version(request.val(), now, out);
+                let _ = self.apply_cluster_version(request.val(), out);
                 Ok(())
             }
             ("SYNC" | "QGET" | "DELETE" | "POST" | "PUT", _) => Ok(()),

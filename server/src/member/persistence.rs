@@ -104,11 +104,11 @@ impl Persistence {
     }
 
     /// What a planted defect does: the next write says that the database has less than it has.
-    pub(super) fn overwrite(&mut self, consistent: (u64, u64), now: Now) {
+    pub(super) fn overwrite(&mut self, consistent: (u64, u64)) {
         let (index, term) = consistent;
         self.advance(index, term);
         for row in schema::consistent(index, term) {
-            self.record(|| row, now);
+            self.record(|| row);
         }
     }
 
@@ -143,14 +143,13 @@ impl Persistence {
     }
 
     /// A row was changed.
-    pub(super) fn record(&mut self, change: impl FnOnce() -> BucketChange, now: Now) {
+    pub(super) fn record(&mut self, change: impl FnOnce() -> BucketChange) {
         if !self.keeps {
             return;
         }
         let change = change();
         self.load.add(Load::of(&change));
         self.collected.push(change);
-        self.since.get_or_insert(now.monotonic);
     }
 
     fn backlog(&self) -> Load {
@@ -166,7 +165,11 @@ impl Persistence {
         is_full && !self.on_the_way.is_empty()
     }
 
-    fn is_due(&self, now: Monotonic) -> bool {
+    /// Whether changes leave now. Those that were collected since the last look wait from now on.
+    fn is_due(&mut self, now: Monotonic) -> bool {
+        if self.load.changes > 0 {
+            self.since.get_or_insert(now);
+        }
         let is_old = self.since.is_some_and(|since| now >= since.after(BATCH_INTERVAL));
         is_old
             || self.is_urgent
@@ -205,10 +208,10 @@ impl Persistence {
 
 impl Running {
     /// Collects what the store has changed.
-    pub(super) fn record_keys(&mut self, now: Now) {
+    pub(super) fn record_keys(&mut self) {
         if self.persistence.keeps() {
             for change in self.store.take_changes() {
-                self.persistence.record(|| change, now);
+                self.persistence.record(|| change);
             }
         }
     }

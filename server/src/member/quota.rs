@@ -161,7 +161,6 @@ impl Running {
     pub(super) fn apply_alarm(
         &mut self,
         request: &pb::AlarmRequest,
-        now: Now,
         out: &mut Outputs,
     ) -> pb::AlarmResponse {
         use pb::alarm_request::AlarmAction;
@@ -169,10 +168,10 @@ impl Running {
         for alarm in &alarms {
             match request.action() {
                 AlarmAction::Activate => {
-                    self.persistence.record(|| schema::alarm_activated(alarm), now);
+                    self.persistence.record(|| schema::alarm_activated(alarm));
                 }
                 AlarmAction::Deactivate => {
-                    self.persistence.record(|| schema::alarm_deactivated(alarm), now);
+                    self.persistence.record(|| schema::alarm_deactivated(alarm));
                 }
                 AlarmAction::Get => {}
             }

@@ -179,7 +179,7 @@ impl Running {
         let id = change.id();
         let line = self.membership.apply(change, self.identity);
         out.push(Output::LogLine(line));
-        self.record_member(id, now);
+        self.record_member(id);
         self.membership_digest = self.membership.digest();
         if self.membership.is_removed(self.id()) {
             self.removed(now, out);
@@ -195,13 +195,13 @@ impl Running {
         }
     }
 
-    fn record_member(&mut self, id: MemberId, now: Now) {
+    fn record_member(&mut self, id: MemberId) {
         self.persistence.configured();
         match self.membership.get(id) {
-            Some(member) => self.persistence.record(|| schema::member_saved(member), now),
+            Some(member) => self.persistence.record(|| schema::member_saved(member)),
             None => {
                 for change in schema::member_removed(id) {
-                    self.persistence.record(|| change, now);
+                    self.persistence.record(|| change);
                 }
             }
         }

@@ -291,7 +291,7 @@ impl Running {
             running.adopt(recovered, now, out);
         } else if running.persistence.keeps() {
             running.store.note_written();
-            running.persistence.record(|| schema::auth_revision(1), now);
+            running.persistence.record(|| schema::auth_revision(1));
         }
         for member in start.remotes.iter().filter(|peer| peer.id != start.identity.member) {
             let urls = member.peer_urls.clone();
@@ -445,7 +445,7 @@ impl Running {
         self.stream_timers(now, out);
         self.snapshot_timers(now, out);
         if self.may_compact() {
-            self.compact_slice(now, out);
+            self.compact_slice(out);
         }
         if self.removed_at.is_some_and(|at| now.monotonic >= at.after(REMOVED_LINGER)) {
             self.stop_removed(out);
@@ -746,10 +746,10 @@ impl Running {
         self.lease_cancel(id);
     }
 
-    fn compact_slice(&mut self, now: Now, out: &mut Outputs) {
+    fn compact_slice(&mut self, out: &mut Outputs) {
         let (spent, done) = self.store.compact_slice(super::io::STEP_BUDGET / 4);
         out.spend(spent);
-        self.record_keys(now);
+        self.record_keys();
         if done {
             self.compacted(out);
         }

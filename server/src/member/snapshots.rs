@@ -312,7 +312,7 @@ impl Running {
         let before = self.persistence.consistent();
         self.persistence.replaced(consistent);
         if self.config.defect().is(Defect::SnapCiOverwrite) {
-            self.persistence.overwrite(before, now);
+            self.persistence.overwrite(before);
             self.write_changes(out);
             self.persistence.advance(consistent.0, consistent.1);
         }

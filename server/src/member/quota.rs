@@ -90,8 +90,8 @@ impl Running {
 
     /// Whether there is space for so much more.
     pub(super) fn has_space(&self, cost: u64) -> bool {
-        let size = self.database_size().total_bytes;
-        cost == 0 || limit(&self.config).is_none_or(|limit| size.saturating_add(cost) < limit)
+        let fits = |limit| self.database_size().total_bytes.saturating_add(cost) < limit;
+        cost == 0 || limit(&self.config).is_none_or(fits)
     }
 
     /// Refuses a client's request for which there is no space, after the alarm. Returns whether

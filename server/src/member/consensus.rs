@@ -24,6 +24,7 @@ use rand_chacha::rand_core::RngCore;
 
 use super::id::MemberId;
 use super::io::{Level, LogLine, Note, Output, Outputs, RaftMessage, Role};
+use super::message::conf_state_from_raftpb;
 use super::raftlog::RaftLog;
 use super::time::Monotonic;
 use crate::config::{CompatVersion, Config, quote};
@@ -33,8 +34,7 @@ use crate::storage::log::{
     EntryKind, HardState, LogDurable, LogEntry, LogNumber, LogWrite, SnapshotMark, Staged,
 };
 use convert::{
-    addressed, role, to_hard_state, to_log_entry, to_raft_conf_state, to_raft_entry,
-    to_raft_hard_state, to_raft_kind,
+    addressed, role, to_hard_state, to_log_entry, to_raft_entry, to_raft_hard_state, to_raft_kind,
 };
 
 /// etcd's compile-time constants (contract-cluster.md, section 4.1).
@@ -163,7 +163,7 @@ impl Consensus {
         }
         let log = RaftLog::new(
             to_raft_hard_state(origin.hard_state),
-            origin.conf_state.map(to_raft_conf_state).unwrap_or_default(),
+            origin.conf_state.cloned().map(conf_state_from_raftpb).unwrap_or_default(),
             base,
             origin.entries.iter().map(to_raft_entry).collect(),
         );

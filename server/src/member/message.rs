@@ -101,16 +101,15 @@ impl RaftMessage {
 
     /// Where the snapshot that it carries stands, if it carries one.
     pub fn snapshot(&self) -> Option<SnapshotMark> {
-        let snapshot = self.0.snapshot.as_ref()?;
-        (snapshot.get_metadata().index > 0).then(|| RaftMessage::mark_of(snapshot))
+        (self.snapshot_index() > 0).then(|| RaftMessage::mark_of(self.0.get_snapshot()))
     }
 
     pub(super) fn mark_of(snapshot: &eraftpb::Snapshot) -> SnapshotMark {
-        let metadata = snapshot_to_raftpb(snapshot).metadata.unwrap_or_default();
+        let metadata = snapshot.get_metadata();
         SnapshotMark {
-            index: metadata.index(),
-            term: metadata.term(),
-            conf_state: metadata.conf_state,
+            index: metadata.index,
+            term: metadata.term,
+            conf_state: Some(conf_state_to_raftpb(metadata.get_conf_state())),
         }
     }
 
@@ -221,17 +220,10 @@ fn entry_from_raftpb(entry: raftpb::Entry) -> eraftpb::Entry {
 
 fn snapshot_to_raftpb(snapshot: &eraftpb::Snapshot) -> raftpb::Snapshot {
     let metadata = snapshot.get_metadata();
-    let conf_state = metadata.get_conf_state();
     raftpb::Snapshot {
         data: (!snapshot.data.is_empty()).then(|| snapshot.data.clone()),
         metadata: Some(raftpb::SnapshotMetadata {
-            conf_state: Some(raftpb::ConfState {
-                voters: conf_state.voters.clone(),
-                learners: conf_state.learners.clone(),
-                voters_outgoing: conf_state.voters_outgoing.clone(),
-                learners_next: conf_state.learners_next.clone(),
-                auto_leave: Some(conf_state.auto_leave),
-            }),
+            conf_state: Some(conf_state_to_raftpb(metadata.get_conf_state())),
             index: Some(metadata.index),
             term: Some(metadata.term),
         }),
@@ -245,13 +237,27 @@ fn snapshot_from_raftpb(snapshot: raftpb::Snapshot) -> eraftpb::Snapshot {
     let target = result.mut_metadata();
     target.index = metadata.index();
     target.term = metadata.term();
-    let conf_state = metadata.conf_state.unwrap_or_default();
-    let target = target.mut_conf_state();
-    target.auto_leave = conf_state.auto_leave();
-    target.voters = conf_state.voters;
-    target.learners = conf_state.learners;
-    target.voters_outgoing = conf_state.voters_outgoing;
-    target.learners_next = conf_state.learners_next;
+    target.set_conf_state(conf_state_from_raftpb(metadata.conf_state.unwrap_or_default()));
+    result
+}
+
+fn conf_state_to_raftpb(state: &eraftpb::ConfState) -> raftpb::ConfState {
+    raftpb::ConfState {
+        voters: state.voters.clone(),
+        learners: state.learners.clone(),
+        voters_outgoing: state.voters_outgoing.clone(),
+        learners_next: state.learners_next.clone(),
+        auto_leave: Some(state.auto_leave),
+    }
+}
+
+pub(super) fn conf_state_from_raftpb(state: raftpb::ConfState) -> eraftpb::ConfState {
+    let mut result = eraftpb::ConfState::default();
+    result.auto_leave = state.auto_leave();
+    result.voters = state.voters;
+    result.learners = state.learners;
+    result.voters_outgoing = state.voters_outgoing;
+    result.learners_next = state.learners_next;
     result
 }
 

@@ -7,7 +7,7 @@ use raft::eraftpb::{self, Entry, EntryType};
 
 use crate::member::id::MemberId;
 use crate::member::io::{RaftMessage, Role};
-use crate::proto::raftpb;
+use crate::member::message::conf_state_from_raftpb;
 use crate::storage::log::{EntryKind, HardState, LogEntry, SnapshotMark};
 
 pub(super) fn role(state: StateRole) -> Role {
@@ -63,23 +63,13 @@ pub(super) fn to_raft_hard_state(state: HardState) -> eraftpb::HardState {
     result
 }
 
-pub(super) fn to_raft_conf_state(state: &raftpb::ConfState) -> eraftpb::ConfState {
-    let mut result = eraftpb::ConfState::default();
-    result.voters = state.voters.clone();
-    result.learners = state.learners.clone();
-    result.voters_outgoing = state.voters_outgoing.clone();
-    result.learners_next = state.learners_next.clone();
-    result.auto_leave = state.auto_leave();
-    result
-}
-
 pub(super) fn to_raft_snapshot(mark: &SnapshotMark) -> eraftpb::Snapshot {
     let mut result = eraftpb::Snapshot::default();
     let metadata = result.mut_metadata();
     metadata.index = mark.index;
     metadata.term = mark.term;
-    if let Some(state) = &mark.conf_state {
-        metadata.set_conf_state(to_raft_conf_state(state));
+    if let Some(state) = mark.conf_state.clone() {
+        metadata.set_conf_state(conf_state_from_raftpb(state));
     }
     result
 }

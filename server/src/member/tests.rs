@@ -205,27 +205,16 @@ fn leadership_moves_on_request() {
 #[test]
 fn an_added_learner_joins_and_is_promoted() {
     let mut cluster = Cluster::ready(3);
-    let mut config = cluster.configs[0].clone();
-    config.name = "n4".to_owned();
-    let url = "http://10.0.0.4:2380".to_owned();
-    config.initial_cluster += &format!(",n4={url}");
-    config.initial_advertise_peer_urls = vec![url.clone()];
-    config.initial_cluster_state = ClusterState::Existing;
-    cluster.configs.push(config);
-    cluster.hosts.push(None);
-    let add = pb::MemberAddRequest { peer_ur_ls: vec![url], is_learner: true };
-    let added = cluster.ask(0, Request::MemberAdd(add)).expect("added");
-    let Response::MemberAdd(added) = added else { panic!("{added:?}") };
-    let id = added.member.expect("the member").id;
-    let promote = Request::MemberPromote(pb::MemberPromoteRequest { id });
+    let (place, id) = cluster.add(true);
+    let promote = Request::MemberPromote(pb::MemberPromoteRequest { id: id.0 });
     assert_eq!(cluster.ask(1, promote.clone()), Err(ApiError::LearnerNotReady));
-    cluster.start(3);
+    cluster.start(place);
     cluster.run(4 * SECOND);
-    assert_eq!(cluster.ask(3, get("k")), Err(ApiError::NotSupportedForLearner));
+    assert_eq!(cluster.ask(place, get("k")), Err(ApiError::NotSupportedForLearner));
     let Ok(Response::MemberPromote(promoted)) = cluster.ask(2, promote) else { panic!("promote") };
     assert_eq!(promoted.members.len(), 4);
     assert!(promoted.members.iter().all(|member| !member.is_learner));
-    cluster.ask(3, put("k", "v")).expect("the new voter serves");
+    cluster.ask(place, put("k", "v")).expect("the new voter serves");
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::member::io::{
     Response, Stop, StreamItem, StreamKind,
 };
 use crate::member::time::{Monotonic, Now, Wall};
+use crate::proto::etcdserverpb as pb;
 use crate::storage::log::{LogImage, LogReceipt, LogWrite};
 use crate::storage::schema::DatabaseImage;
 
@@ -93,14 +94,36 @@ impl Cluster {
     /// All started, with a leader, all serving clients.
     pub(super) fn ready(size: usize) -> Cluster {
         let mut cluster = Cluster::new(size);
-        for place in 0..size {
-            cluster.start(place);
-        }
-        cluster.run(Duration::from_secs(6));
-        for place in 0..size {
-            assert!(cluster.host(place).is_ready, "n{} serves", place + 1);
-        }
+        cluster.start_all();
         cluster
+    }
+
+    /// Starts everybody, until all serve clients.
+    pub(super) fn start_all(&mut self) {
+        for place in 0..self.hosts.len() {
+            self.start(place);
+        }
+        self.run(Duration::from_secs(6));
+        for place in 0..self.hosts.len() {
+            assert!(self.host(place).is_ready, "n{} serves", place + 1);
+        }
+    }
+
+    /// One more member, which the others know of and nobody has started yet.
+    pub(super) fn add(&mut self, is_learner: bool) -> (usize, MemberId) {
+        let place = self.hosts.len();
+        let (name, url) = (format!("n{}", place + 1), peer_url(place));
+        let mut config = self.configs[0].clone();
+        config.initial_cluster += &format!(",{name}={url}");
+        config.name = name;
+        config.initial_advertise_peer_urls = vec![url.clone()];
+        config.initial_cluster_state = ClusterState::Existing;
+        self.configs.push(config);
+        self.hosts.push(None);
+        let add = pb::MemberAddRequest { peer_ur_ls: vec![url], is_learner };
+        let added = self.ask(0, Request::MemberAdd(add)).expect("added");
+        let Response::MemberAdd(added) = added else { panic!("{added:?}") };
+        (place, MemberId(added.member.expect("the member").id))
     }
 
     pub(super) fn host(&self, place: usize) -> &Host {
@@ -154,6 +177,13 @@ impl Cluster {
             }
         }
         self.inputs.retain(|(target, _)| *target != place);
+    }
+
+    /// Ends a process and starts it again, until it has caught up.
+    pub(super) fn restart(&mut self, place: usize) {
+        self.kill(place);
+        self.start(place);
+        self.run(Duration::from_secs(6));
     }
 
     pub(super) fn wipe(&mut self, place: usize) {

@@ -57,10 +57,7 @@ fn limited(size: usize, compat: CompatVersion) -> Cluster {
         config.quota_backend_bytes = QUOTA;
         config.compat = compat;
     }
-    for place in 0..size {
-        cluster.start(place);
-    }
-    cluster.run(6 * SECOND);
+    cluster.start_all();
     cluster
 }
 
@@ -125,14 +122,10 @@ fn an_alarm_that_was_disarmed_is_not_raised_again_by_a_restart() {
     cluster.flush(0);
     cluster.run(SECOND);
     assert_eq!(alarms(&mut cluster), 1);
-    cluster.kill(0);
-    cluster.start(0);
-    cluster.run(4 * SECOND);
+    cluster.restart(0);
     assert_eq!(alarms(&mut cluster), 1, "it survives a restart");
     disarm(&mut cluster);
-    cluster.kill(0);
-    cluster.start(0);
-    cluster.run(4 * SECOND);
+    cluster.restart(0);
     assert_eq!(alarms(&mut cluster), 0);
 }
 
@@ -140,8 +133,7 @@ fn an_alarm_that_was_disarmed_is_not_raised_again_by_a_restart() {
 fn without_a_quota_nothing_is_refused() {
     let mut cluster = Cluster::new(1);
     cluster.configs[0].quota_backend_bytes = -1;
-    cluster.start(0);
-    cluster.run(6 * SECOND);
+    cluster.start_all();
     for key in ["a", "b", "c"] {
         cluster.ask(0, put(key)).expect("there is space");
     }
@@ -153,10 +145,7 @@ fn without_a_quota_nothing_is_refused() {
 fn a_member_that_has_space_refuses_for_one_that_has_not() {
     let mut cluster = Cluster::new(3);
     cluster.configs[1].quota_backend_bytes = QUOTA;
-    for place in 0..3 {
-        cluster.start(place);
-    }
-    cluster.run(6 * SECOND);
+    cluster.start_all();
     for key in ["a", "b", "c"] {
         cluster.ask(0, put(key)).expect("n1 has space");
     }

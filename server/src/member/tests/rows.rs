@@ -85,8 +85,7 @@ fn ours(compat: CompatVersion, local: &MemberInfo) -> DatabaseImage {
     config.initial_cluster = format!("{}={}", local.name, local.peer_urls[0]);
     config.initial_advertise_peer_urls.clone_from(&local.peer_urls);
     config.advertise_client_urls.clone_from(&local.client_urls);
-    cluster.start(0);
-    cluster.run(Duration::from_secs(6));
+    cluster.start_all();
     for request in requests() {
         cluster.ask(0, request.clone()).unwrap_or_else(|error| panic!("{request:?}: {error}"));
     }

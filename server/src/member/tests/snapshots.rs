@@ -7,9 +7,9 @@ use bytes::Bytes;
 use raft::eraftpb::MessageType;
 
 use super::cluster::Cluster;
-use super::persistence::{image, puts, ready, state};
+use super::persistence::{assert_alike, image, puts, ready, state};
 use super::{get, put, value};
-use crate::config::{ClusterState, CompatVersion};
+use crate::config::CompatVersion;
 use crate::member::io::{Input, Request, StreamItem, StreamKind, StreamMessage};
 use crate::proto::etcdserverpb as pb;
 use crate::storage::log::LogWrite;
@@ -29,14 +29,6 @@ fn lagging(size: usize) -> (Cluster, usize) {
 fn heal(cluster: &mut Cluster) {
     cluster.cut.clear();
     cluster.run(4 * SECOND);
-}
-
-fn assert_alike(cluster: &mut Cluster) {
-    cluster.run(SECOND);
-    let first = state(cluster, 0);
-    for place in 1..cluster.hosts.len() {
-        assert_eq!(state(cluster, place), first, "n{}", place + 1);
-    }
 }
 
 #[test]
@@ -84,9 +76,7 @@ fn a_follower_that_is_far_behind_gets_a_snapshot() {
     assert!(cluster.has_line(behind, "applied snapshot"));
     assert!(cluster.database_mut(leader).pins.is_empty(), "nothing is held for ever");
     assert_alike(&mut cluster);
-    cluster.kill(behind);
-    cluster.start(behind);
-    cluster.run(4 * SECOND);
+    cluster.restart(behind);
     assert_alike(&mut cluster);
     cluster.ask(behind, put("k", "w")).expect("put");
 }
@@ -109,31 +99,20 @@ fn without_a_database_no_log_is_cut_and_no_snapshot_is_sent() {
 fn joins_late(is_learner: bool) {
     let mut cluster = ready(3);
     puts(&mut cluster, 0, 150);
-    let mut config = cluster.configs[0].clone();
-    config.name = "n4".to_owned();
-    let url = "http://10.0.0.4:2380".to_owned();
-    config.initial_cluster += &format!(",n4={url}");
-    config.initial_advertise_peer_urls = vec![url.clone()];
-    config.initial_cluster_state = ClusterState::Existing;
-    cluster.configs.push(config);
-    cluster.hosts.push(None);
-    let add = pb::MemberAddRequest { peer_ur_ls: vec![url], is_learner };
-    cluster.ask(0, Request::MemberAdd(add)).expect("added");
-    cluster.start(3);
+    let (place, id) = cluster.add(is_learner);
+    cluster.start(place);
     cluster.run(6 * SECOND);
-    assert!(cluster.has_line(3, "applied snapshot"));
-    assert!(cluster.host(3).is_ready);
+    assert!(cluster.has_line(place, "applied snapshot"));
+    assert!(cluster.host(place).is_ready);
+    assert_eq!(cluster.host(place).member.id(), Some(id));
     if is_learner {
-        let id = cluster.host(3).member.id().expect("running").0;
-        let promote = Request::MemberPromote(pb::MemberPromoteRequest { id });
+        let promote = Request::MemberPromote(pb::MemberPromoteRequest { id: id.0 });
         cluster.ask(0, promote).expect("promoted");
         cluster.run(SECOND);
     }
-    cluster.ask(3, put("k", "w")).expect("the new voter serves");
+    cluster.ask(place, put("k", "w")).expect("the new voter serves");
     assert_alike(&mut cluster);
-    cluster.kill(3);
-    cluster.start(3);
-    cluster.run(4 * SECOND);
+    cluster.restart(place);
     assert_alike(&mut cluster);
 }
 
@@ -181,10 +160,7 @@ fn a_crash_before_a_snapshot_is_durable_leaves_what_was() {
     let stages_install = |staged: &LogWrite| matches!(staged, LogWrite::Snapshot(_));
     assert!(cluster.host(behind).staged.iter().any(|staged| stages_install(staged.write())));
     assert_eq!(image(&mut cluster, behind), before);
-    cluster.kill(behind);
-    cluster.host_mut(behind).is_hung = false;
-    cluster.start(behind);
-    cluster.run(4 * SECOND);
+    cluster.restart(behind);
     assert!(cluster.has_line(behind, "applied snapshot"));
     assert_alike(&mut cluster);
 }
@@ -203,7 +179,6 @@ fn a_crash_between_a_snapshots_record_and_its_hard_state_leaves_the_database_ahe
         }
     }
     cluster.kill(behind);
-    cluster.host_mut(behind).is_hung = false;
     let commit = cluster.host(behind).log.as_ref().expect("kept").hard_state.commit;
     assert!(cluster.database_mut(behind).mark().index > commit, "the database is ahead");
     cluster.start(behind);
@@ -349,8 +324,7 @@ fn each_version_tells_of_snapshots_in_its_own_way_and_cuts_when_it_does() {
     let config = &mut cluster.configs[0];
     config.compat = CompatVersion::V3_5;
     (config.snapshot_count, config.snapshot_catchup_entries) = (120, 5);
-    cluster.start(0);
-    cluster.run(6 * SECOND);
+    cluster.start_all();
     puts(&mut cluster, 0, 110);
     assert!(cluster.host(0).member.log_entry(1).is_some(), "3.5 cuts with a snapshot alone");
     puts(&mut cluster, 0, 20);

@@ -192,12 +192,11 @@ fn since_3_7_a_known_lease_is_renewed_without_waiting_for_entries() {
     use crate::config::CompatVersion;
     let renewed = |compat, is_on| {
         let mut cluster = Cluster::new(3);
-        for place in 0..3 {
-            cluster.configs[place].compat = compat;
-            cluster.configs[place].fast_lease_keep_alive = is_on;
-            cluster.start(place);
+        for config in &mut cluster.configs {
+            config.compat = compat;
+            config.fast_lease_keep_alive = is_on;
         }
-        cluster.run(6 * SECOND);
+        cluster.start_all();
         let old = leader(&cluster);
         let grant = pb::LeaseGrantRequest { id: 7, ttl: 60 };
         cluster.ask(old, Request::LeaseGrant(grant)).expect("grant");

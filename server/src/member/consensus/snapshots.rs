@@ -8,12 +8,12 @@ use raft::Ready;
 use raft::eraftpb::{ConfState, MessageType};
 
 use super::convert::to_raft_snapshot;
-use super::{Consensus, Fatal, Outstanding};
+use super::{Consensus, Fatal};
 use crate::member::id::MemberId;
-use crate::member::io::{Output, Outputs, RaftMessage};
+use crate::member::io::{Outputs, RaftMessage};
 use crate::member::time::Monotonic;
 use crate::proto::raftpb;
-use crate::storage::log::{LogWrite, SnapshotMark, Staged};
+use crate::storage::log::{LogWrite, SnapshotMark};
 
 impl Consensus {
     /// Takes a message with a snapshot whose database is at hand. What raft makes of it shows in
@@ -46,10 +46,7 @@ impl Consensus {
         self.installing = Some(mark.index);
         // The hard state that follows completes the ready: until then nothing of it is durable.
         let before = ready.number() - 1;
-        let number = self.next_write();
-        self.outstanding.push_back(Outstanding { number, ready: before, since: now });
-        let write = LogWrite::Snapshot(mark.clone());
-        out.push(Output::Log(Staged::new(number, write, Vec::new())));
+        self.stage(before, LogWrite::Snapshot(mark.clone()), Vec::new(), now, out);
         mark
     }
 

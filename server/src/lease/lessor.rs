@@ -74,11 +74,6 @@ impl Lessor {
         }
     }
 
-    /// What it was made with.
-    pub fn config(&self) -> LessorConfig {
-        self.config
-    }
-
     /// Grants a lease and returns its TTL, which may have been raised to the minimum. `id` was
     /// chosen before the grant was proposed, and is not 0.
     pub fn grant(&mut self, id: LeaseId, ttl: i64, now: Monotonic) -> Result<i64, ApiError> {

@@ -4,9 +4,10 @@
 use super::alarms::Alarms;
 use super::io::{Level, LogLine, MemberInfo};
 use super::membership::{Identity, Membership, json};
-use crate::lease::{Lessor, LessorConfig};
+use super::running::lessor_config;
+use crate::config::Config;
+use crate::lease::Lessor;
 use crate::mvcc::Store;
-use crate::planted::Planted;
 use crate::proto::raftpb::ConfState;
 use crate::storage::log::SnapshotMark;
 use crate::storage::schema::{DatabaseImage, SchemaError};
@@ -23,13 +24,9 @@ pub(super) struct Recovered {
 
 impl Recovered {
     /// Reads all rows.
-    pub(super) fn load(
-        image: &DatabaseImage,
-        lessor: LessorConfig,
-        defect: Planted,
-    ) -> Result<Recovered, SchemaError> {
-        let mut lessor = Lessor::restore(lessor, image)?;
-        let store = Store::restore(Store::with_defect(defect), image, &mut lessor)?;
+    pub(super) fn load(image: &DatabaseImage, config: &Config) -> Result<Recovered, SchemaError> {
+        let mut lessor = Lessor::restore(lessor_config(config), image)?;
+        let store = Store::restore(Store::with_defect(config.defect()), image, &mut lessor)?;
         Ok(Recovered {
             mark: image.mark()?,
             store,

@@ -34,7 +34,7 @@ use crate::config::Config;
 use crate::lease::{Lessor, LessorConfig};
 use crate::mvcc::Store;
 use crate::mvcc::watch::{WatchHub, WatchSettings};
-use crate::planted::{Defect, Planted};
+use crate::planted::Defect;
 use crate::proto::etcdserverpb as pb;
 use crate::storage::database::DatabaseSize;
 use crate::storage::log::{EntryKind, HardState, LogEntry, SnapshotMark};
@@ -178,9 +178,9 @@ pub(super) struct Start {
 
 impl Start {
     /// Reads the database, if there is one.
-    fn recover(&self, lessor: LessorConfig, defect: Planted) -> Result<Option<Recovered>, Stop> {
+    fn recover(&self, config: &Config) -> Result<Option<Recovered>, Stop> {
         let Some(image) = &self.database.image else { return Ok(None) };
-        let recovered = Recovered::load(image, lessor, defect).map_err(|error| Stop {
+        let recovered = Recovered::load(image, config).map_err(|error| Stop {
             exit_code: 2,
             reason: format!("failed to recover from the database: {error}"),
         })?;
@@ -236,8 +236,7 @@ impl Running {
             rng
         };
         let timeout = request_timeout(&config);
-        let lessor = lessor_config(&config);
-        let recovered = start.recover(lessor, config.defect())?;
+        let recovered = start.recover(&config)?;
         let consensus = start.consensus(&config, recovered.as_ref(), entropy(1), now.monotonic)?;
         let consistent =
             recovered.as_ref().map_or((0, 0), |found| (found.mark.index, found.mark.term));
@@ -248,7 +247,7 @@ impl Running {
             ids: RequestIds::new(start.identity.member, now.wall),
             consensus,
             store: Store::with_defect(config.defect()),
-            lessor: Lessor::new(lessor),
+            lessor: Lessor::new(lessor_config(&config)),
             membership: Membership::default(),
             membership_digest: Membership::default().digest(),
             alarms: Alarms::default(),
@@ -815,7 +814,7 @@ impl Running {
     }
 }
 
-fn lessor_config(config: &Config) -> LessorConfig {
+pub(super) fn lessor_config(config: &Config) -> LessorConfig {
     LessorConfig {
         ttl_seconds_min: (config.election_timeout_ms * 3).div_ceil(2_000) as i64,
         retry: request_timeout(config),

@@ -280,11 +280,10 @@ impl Running {
         snapshot: &SnapshotMark,
         image: &DatabaseImage,
     ) -> Result<Recovered, LogLine> {
-        let recovered = Recovered::load(image, self.lessor.config(), self.config.defect())
-            .map_err(|error| {
-                LogLine::new(Level::Error, "failed to read the database of a snapshot")
-                    .with("error", error.to_string())
-            })?;
+        let recovered = Recovered::load(image, &self.config).map_err(|error| {
+            LogLine::new(Level::Error, "failed to read the database of a snapshot")
+                .with("error", error.to_string())
+        })?;
         if recovered.mark.index < snapshot.index {
             return Err(LogLine::new(Level::Error, "database snapshot is older than its message")
                 .with("consistent-index", recovered.mark.index.to_string())

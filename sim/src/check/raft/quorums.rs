@@ -53,6 +53,16 @@ struct Quorums<'a> {
     agreed: BTreeMap<(u64, u64), Said<'a>>,
 }
 
+impl<'a> Quorums<'a> {
+    /// A process has another configuration from here on. Returns the voters of the one before.
+    fn enter(&mut self, fact: &RaftFact, voters: &'a [u64], learners: &'a [u64]) -> &'a [u64] {
+        let process = self.configured.entry((fact.member, fact.incarnation)).or_default();
+        let before = process.voters;
+        *process = process.next(fact.at, voters, learners);
+        before
+    }
+}
+
 /// Voters, learners, and the place of who has them.
 type Said<'a> = (&'a [u64], &'a [u64], usize);
 
@@ -126,9 +136,7 @@ impl Raft<'_> {
         fact: &RaftFact,
         (index, voters, learners): (u64, &'a [u64], &'a [u64]),
     ) {
-        let process = known.configured.entry((fact.member, fact.incarnation)).or_default();
-        let before = process.voters;
-        *process = process.next(fact.at, voters, learners);
+        let before = known.enter(fact, voters, learners);
         let both = before.iter().filter(|voter| !voters.contains(voter)).count() + voters.len();
         let can_part = majority(before) + majority(voters) <= both;
         if !before.is_empty() && !voters.is_empty() && can_part {
@@ -155,8 +163,7 @@ impl Raft<'_> {
         fact: &RaftFact,
         (index, voters, learners): (u64, &'a [u64], &'a [u64]),
     ) {
-        let process = known.configured.entry((fact.member, fact.incarnation)).or_default();
-        *process = process.next(fact.at, voters, learners);
+        known.enter(fact, voters, learners);
         let before = (fact.cluster, 0)..=(fact.cluster, index);
         if let Some((_, agreed)) = known.agreed.range(before).next_back() {
             self.agree(fact, (index, voters, learners), *agreed);

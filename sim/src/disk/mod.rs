@@ -71,6 +71,17 @@ pub enum Missing {
     Log,
 }
 
+impl Missing {
+    /// Leaves what is missing of all segments in their order.
+    pub fn of<T>(self, segments: &mut Vec<T>) {
+        match self {
+            Missing::FirstSegment => segments.truncate(1),
+            Missing::LastSegment => drop(segments.drain(..segments.len().saturating_sub(1))),
+            Missing::Log => {}
+        }
+    }
+}
+
 /// Lines for a reader, one for each event, that several write into.
 pub type Lines = Rc<RefCell<Vec<String>>>;
 
@@ -266,11 +277,7 @@ impl VirtualDisk {
         let Ok(node) = state.names.find(dir) else { return Vec::new() };
         let segments = state.names.entries(node).filter(|(name, _)| name.ends_with(".wal"));
         let mut lost: Vec<String> = segments.map(|(name, _)| name.to_owned()).collect();
-        match missing {
-            Missing::FirstSegment => lost.truncate(1),
-            Missing::LastSegment => lost = lost.pop().into_iter().collect(),
-            Missing::Log => {}
-        }
+        missing.of(&mut lost);
         state.copy_without(node, &lost);
         lost
     }

@@ -38,17 +38,8 @@ pub fn corrupt_middle(log: &Path) -> io::Result<bool> {
 
 /// Takes segments away, as a copy may lack them. False where there are none.
 pub fn lose_segments(log: &Path, missing: Missing) -> io::Result<bool> {
-    let mut segments = Vec::new();
-    for entry in std::fs::read_dir(log)? {
-        let path = entry?.path();
-        segments.extend(path.extension().is_some_and(|end| end == "wal").then_some(path));
-    }
-    segments.sort();
-    match missing {
-        Missing::FirstSegment => segments.truncate(1),
-        Missing::LastSegment => segments = segments.pop().into_iter().collect(),
-        Missing::Log => {}
-    }
+    let mut segments = segments(log)?;
+    missing.of(&mut segments);
     for path in &segments {
         std::fs::remove_file(path)?;
     }
@@ -66,17 +57,21 @@ fn record(file: &File, at: u64) -> io::Result<Option<(u64, u64)>> {
     Ok((length > 0).then_some((end - 1, end + padding)))
 }
 
+/// All segments, in their order.
+fn segments(log: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut segments = Vec::new();
+    for entry in std::fs::read_dir(log)? {
+        let path = entry?.path();
+        segments.extend(path.extension().is_some_and(|end| end == "wal").then_some(path));
+    }
+    segments.sort();
+    Ok(segments)
+}
+
 /// The newest segment, and how many bytes of it are used: what follows is zeros, for segments are
 /// made at their full size.
 fn newest(log: &Path) -> io::Result<Option<(File, u64)>> {
-    let mut newest: Option<PathBuf> = None;
-    for entry in std::fs::read_dir(log)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|end| end == "wal") && newest.as_ref() < Some(&path) {
-            newest = Some(path);
-        }
-    }
-    let Some(path) = newest else { return Ok(None) };
+    let Some(path) = segments(log)?.pop() else { return Ok(None) };
     let bytes = std::fs::read(&path)?;
     let Some(last) = bytes.iter().rposition(|byte| *byte != 0) else { return Ok(None) };
     let file = OpenOptions::new().read(true).write(true).open(&path)?;

@@ -27,6 +27,17 @@ pub enum Kind {
     Switch,
 }
 
+/// The words of a table that says what each stands for.
+pub const fn words<T, const N: usize>(table: &[(&'static str, T); N]) -> [&'static str; N] {
+    let mut words = [""; N];
+    let mut at = 0;
+    while at < N {
+        words[at] = table[at].0;
+        at += 1;
+    }
+    words
+}
+
 impl Kind {
     /// What a reader is told is expected.
     pub fn describe(self) -> String {

@@ -1,7 +1,7 @@
 //! Statements that do something to the cluster, now or at a time.
 
 use super::super::ast::{Action, Direction, Sides, StartAction, Target, Targets};
-use super::super::value::{Kind, Parameter, Value};
+use super::super::value::{Kind, Parameter, Value, words};
 use super::Scope;
 use super::cursor::{Cursor, Parsed};
 use crate::disk::Missing;
@@ -92,21 +92,10 @@ pub const OCCASIONS: [(&str, Occasion); 10] = [
 ];
 
 /// The words of `OCCASIONS`.
-pub const OCCASION_WORDS: &[&str] = &[
-    "write",
-    "sync",
-    "name",
-    "disk",
-    "message",
-    "heartbeats",
-    "appends",
-    "votes",
-    "read-index",
-    "snapshots",
-];
+pub const OCCASION_WORDS: &[&str] = &words(&OCCASIONS);
 
-/// Those that take time.
-const DISK_WORDS: &[&str] = &["write", "sync", "name", "disk"];
+/// The first of them, which take time.
+const DISK_WORDS: &[&str] = OCCASION_WORDS.split_at(4).0;
 
 /// What `kill-at` may be told.
 const TRAP: [Parameter; 7] = [

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 
+use super::kinds::MISSING;
 use super::view::View;
 use super::{Parts, drawn, to_and_fro};
-use crate::disk::Missing;
 use crate::language::OCCASIONS;
 use crate::language::ast::{Action, Flag, StartAction, Targets};
 use crate::language::value::Settings;
@@ -189,11 +189,7 @@ fn on_disk(
             (lasts + STEP, start(&whom)),
         ],
         "lost-files" => {
-            let missing = match stream.pick(settings.words("what")).as_str() {
-                "first-segment" => Missing::FirstSegment,
-                "last-segment" => Missing::LastSegment,
-                _ => Missing::Log,
-            };
+            let missing = drawn(&MISSING, settings, "what", stream);
             vec![(now, kill()), (now, disk(DiskFault::Lose(missing)))]
         }
         "lies" => {

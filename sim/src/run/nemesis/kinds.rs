@@ -1,7 +1,8 @@
 //! The nemeses that scripts can name, with what each may be told.
 
+use crate::disk::Missing;
 use crate::language::OCCASION_WORDS;
-use crate::language::value::{Entry, Kind, Parameter};
+use crate::language::value::{Entry, Kind, Parameter, words};
 
 const fn parameter(
     name: &'static str,
@@ -32,10 +33,17 @@ const CLASSES: Kind = Kind::Words(&["heartbeats", "appends", "votes", "read-inde
 const DIRECTIONS: Kind = Kind::Words(&["both", "in", "out"]);
 const OCCASIONS: Kind = Kind::Words(OCCASION_WORDS);
 const LIES: Kind = Kind::Words(&["syncs", "names", "lost-write", "misdirected-write"]);
-const LOSSES: Kind = Kind::Words(&["first-segment", "last-segment", "log"]);
+const LOSSES: Kind = Kind::Words(&words(&MISSING));
 const CLOCKS: Kind = Kind::Words(&["both", "wall"]);
 const CHANGES: Kind = Kind::Words(&["replace", "grow", "shrink", "learner"]);
 const CALLS: Kind = Kind::Words(&["compact", "hash", "member-list"]);
+
+/// What a disk can lose, by its words.
+pub const MISSING: [(&str, Missing); 3] = [
+    ("first-segment", Missing::FirstSegment),
+    ("last-segment", Missing::LastSegment),
+    ("log", Missing::Log),
+];
 
 const TARGETS: Parameter =
     parameter("targets", ROLES, "one", "whom; one of several is drawn for each fault");

@@ -364,6 +364,18 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// The member that it adds, removes or promotes, where it changes the configuration.
+    pub fn reconfigures(&self) -> Option<&str> {
+        match self {
+            Request::MemberAdd { member, .. }
+            | Request::MemberRemove { member }
+            | Request::MemberPromote { member } => Some(member),
+            _ => None,
+        }
+    }
+}
+
 /// One comparison of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compare {

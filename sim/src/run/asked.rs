@@ -153,25 +153,12 @@ impl Runner<'_> {
     }
 
     fn may_ask(&self, request: &Request) -> Result<bool, Stop> {
-        let member = match request {
-            Request::MemberAdd { member, .. }
-            | Request::MemberRemove { member }
-            | Request::MemberPromote { member } => member,
-            _ => return Ok(true),
-        };
+        let Some(member) = request.reconfigures() else { return Ok(true) };
         let place = self.place(member)?;
         let role = self.members[place].role;
         // The list that a member joins with must stay true until it has joined.
         let is_busy = |(other, it): (usize, &Member)| other != place && it.is_joining && it.is_up;
-        let is_change = |asked: &Asked| {
-            let request = &asked.operation.request;
-            matches!(
-                request,
-                Request::MemberAdd { .. }
-                    | Request::MemberRemove { .. }
-                    | Request::MemberPromote { .. }
-            )
-        };
+        let is_change = |asked: &Asked| asked.operation.request.reconfigures().is_some();
         let is_free =
             !self.members.iter().enumerate().any(is_busy) && !self.asked.values().any(is_change);
         Ok(!self.is_config_doubtful

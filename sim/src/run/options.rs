@@ -63,6 +63,13 @@ pub const OPTIONS: &[Parameter] = &[
 /// Sizes of log segments that a seed draws from.
 const SEGMENTS: [&str; 4] = ["64KB", "256KB", "1MB", "4MB"];
 
+/// Leaves one of an option's words, which the seed draws where there are several.
+fn draw_one(option: &str, words: &mut Vec<String>, seed: u64) {
+    if words.len() > 1 {
+        *words = vec![Streams::new(seed).stream(option).pick(words).clone()];
+    }
+}
+
 /// The options of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -88,23 +95,16 @@ impl Options {
             _ => Streams::new(seed).stream("codec").below(16) == 0,
         };
         let word = if is_on { "on" } else { "off" };
-        let segment = match settings.words("wal-segment") {
-            [only] if only != "drawn" => only.clone(),
-            words => {
-                let all = words.iter().any(|word| word == "drawn");
-                let sizes = if all { SEGMENTS.map(str::to_owned).to_vec() } else { words.to_vec() };
-                Streams::new(seed).stream("wal-segment").pick(&sizes).clone()
-            }
-        };
-        let database = match settings.words("database") {
-            [only] => only.clone(),
-            words => Streams::new(seed).stream("database").pick(words).clone(),
-        };
         for (name, value) in &mut settings.0 {
-            match name.as_str() {
-                "database" => *value = Value::Words(vec![database.clone()]),
-                "codec" => *value = Value::Words(vec![word.to_owned()]),
-                "wal-segment" => *value = Value::Words(vec![segment.clone()]),
+            match (name.as_str(), &mut *value) {
+                ("codec", _) => *value = Value::Words(vec![word.to_owned()]),
+                ("wal-segment", Value::Words(words)) => {
+                    if words.iter().any(|word| word == "drawn") {
+                        *words = SEGMENTS.map(str::to_owned).to_vec();
+                    }
+                    draw_one(name, words, seed);
+                }
+                ("database", Value::Words(words)) => draw_one(name, words, seed),
                 _ => {}
             }
         }

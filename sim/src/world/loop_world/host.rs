@@ -103,8 +103,8 @@ impl Host {
 pub enum Stage {
     /// The disk is to be read.
     Starting(Box<Config>),
-    /// The disk is being read.
-    Booting(Box<(Config, DiskImage)>),
+    /// The disk is being read, with what it holds and what is wrong with its database.
+    Booting(Box<(Config, DiskImage, Vec<String>)>),
     /// It takes inputs.
     Running(Box<dyn Machine>),
 }

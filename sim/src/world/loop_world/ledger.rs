@@ -27,8 +27,6 @@ struct Watched {
     cluster: Option<ClusterId>,
     /// How far its disk vouches for its database.
     vouched: u64,
-    /// What is wrong with the database that a process is about to start from.
-    damage: Vec<String>,
     /// What it started from, until that is told.
     found: Option<RaftEvent>,
     /// Questions for a read index, with what was committed when they were asked.
@@ -70,26 +68,25 @@ impl Ledger {
         &mut self.places[place]
     }
 
-    /// A process starts with what it found on its disk: its log, and how far its database is, if
-    /// it has one.
-    pub fn started(&mut self, place: usize, image: Option<&LogImage>, consistent: Option<u64>) {
+    /// A process starts with what it found on its disk: its log, and how far its database is and
+    /// what is wrong with it, if it has one.
+    pub fn started(
+        &mut self,
+        place: usize,
+        image: Option<&LogImage>,
+        database: Option<(u64, Vec<String>)>,
+    ) {
         let before = image.and_then(|image| self.up_to(place, &image.snapshot));
         let Watched { cluster, vouched, .. } = *self.at(place);
-        let damage = std::mem::take(&mut self.at(place).damage);
         // A member without a log is a new one.
         let vouched = if image.is_some() { vouched } else { 0 };
         let log = WatchedLog::found(image, before);
         let last = log.staged().last();
-        let found = image.zip(consistent).map(|(image, consistent)| {
+        let found = image.zip(database).map(|(image, (consistent, damage))| {
             let snapshot = image.snapshot.index;
             RaftEvent::Found { snapshot, last, consistent, promised: vouched, damage }
         });
         *self.at(place) = Watched { log, cluster, vouched, found, ..Watched::default() };
-    }
-
-    /// The database at a place was looked at before a process starts from it.
-    pub fn database_checked(&mut self, place: usize, damage: Vec<String>) {
-        self.at(place).damage = damage;
     }
 
     /// A place's disk vouches for a database with the effects up to an index.

@@ -116,9 +116,8 @@ impl LoopWorld {
             Ok(Err(failure)) => return self.disk_failed(place, &failure),
             Err(panic) => return self.panicked(place, panic),
         };
-        self.observer.ledger.database_checked(place, opened.damage);
         if let Some(process) = &mut host.process {
-            process.stage = Stage::Booting(Box::new((config, opened.image)));
+            process.stage = Stage::Booting(Box::new((config, opened.image, opened.damage)));
         }
         match opened.refusal {
             Some(stop) => self.stopped(place, stop),
@@ -141,15 +140,15 @@ impl LoopWorld {
         let host = &mut self.hosts[at.place];
         let Some(process) = host.process.as_mut() else { return };
         let Stage::Booting(boot) = &mut process.stage else { return };
-        let (config, disk) = std::mem::take(&mut **boot);
+        let (config, disk, damage) = std::mem::take(&mut **boot);
         let name = format!("member/{}/{}", host.name.0, host.incarnation);
         let mut entropy = [0; 32];
         self.options.streams().stream(&name).fill_bytes(&mut entropy);
         if self.options.observe {
             let index =
                 |image: &DatabaseImage| image.consistent_index().ok().flatten().unwrap_or(0);
-            let consistent = disk.database.as_ref().map(index);
-            self.observer.ledger.started(at.place, disk.log.as_ref(), consistent);
+            let database = disk.database.as_ref().map(|image| (index(image), damage));
+            self.observer.ledger.started(at.place, disk.log.as_ref(), database);
         }
         let beginning = Beginning { config, entropy, disk, now: host.clocks.at(self.now) };
         let (program, outputs) = (&self.program, &mut self.outputs);

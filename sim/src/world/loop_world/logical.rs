@@ -13,7 +13,7 @@ use bytes::Bytes;
 use detcd::storage::backend::{Body, Database, DatabaseError, Engine, Pinned};
 use detcd::storage::database::{BucketChange, DatabaseSize};
 use detcd::storage::disk::{Disk, File, Path};
-use detcd::storage::schema::{DatabaseImage, bucket};
+use detcd::storage::schema::DatabaseImage;
 
 use super::trace::TraceHasher;
 
@@ -130,8 +130,7 @@ fn write_new(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), DatabaseE
 }
 
 fn consistent_index(image: &DatabaseImage) -> u64 {
-    let value = image.get(bucket::META, "consistent_index");
-    value.and_then(|value| Some(u64::from_be_bytes(value[..].try_into().ok()?))).unwrap_or(0)
+    image.consistent_index().ok().flatten().unwrap_or(0)
 }
 
 #[derive(Debug)]

@@ -255,12 +255,23 @@ impl LoopWorld {
                     self.tell(server, Input::Raft { from, message: *message });
                     self.reached(server, from);
                 }
-                let answer = Packet::PostAnswer { sender, number, result };
-                let (here, there) = (End::Member(place), End::Member(sender.place));
-                self.transmit(here, there, SMALL_BYTES, 0, answer);
+                self.answer_post(place, sender, number, result);
             }
             Some(Inbound::Call { .. } | Inbound::Snapshot { .. }) | None => {}
         }
+    }
+
+    /// Who sent a POST is told how it ended.
+    pub(super) fn answer_post(
+        &mut self,
+        place: usize,
+        sender: ProcessRef,
+        number: u64,
+        result: Result<(), Option<DialRefusal>>,
+    ) {
+        let answer = Packet::PostAnswer { sender, number, result };
+        let (here, there) = (End::Member(place), End::Member(sender.place));
+        self.transmit(here, there, SMALL_BYTES, 0, answer);
     }
 
     /// A member decided on a stream that a peer wants to read.

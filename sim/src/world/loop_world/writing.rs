@@ -10,13 +10,10 @@ use detcd::storage::schema::DatabaseImage;
 use super::LoopWorld;
 use super::device::{Begun, Done};
 use super::host::{Inbound, Stage};
-use super::packet::{Event, Packet, ProcessRef, Reception};
+use super::packet::{Event, ProcessRef, Reception};
 use super::panic;
 use super::sending::SnapshotPost;
 use crate::world::{End, Side};
-
-/// What an answer takes on the wire, about.
-const ANSWER_BYTES: u64 = 300;
 
 impl LoopWorld {
     /// Lets the disk begin with something, if it can.
@@ -176,8 +173,6 @@ impl LoopWorld {
         if result.is_ok() {
             self.reached(at, from);
         }
-        let answer = Packet::PostAnswer { sender, number, result };
-        let (here, there) = (End::Member(at.place), End::Member(sender.place));
-        self.transmit(here, there, ANSWER_BYTES, 0, answer);
+        self.answer_post(at.place, sender, number, result);
     }
 }

@@ -78,8 +78,8 @@ pub struct LinkQuality {
     pub duplicate_per_10k: u32,
     /// Chance that a message is overtaken. A harsher mode than TCP.
     pub reorder_per_10k: u32,
-    /// Chance that the latency of a message doubles, and then again, ten times at most: a heavy
-    /// tail.
+    /// Chance that the latency of a message doubles, and then again, until it is a second long: a
+    /// heavy tail.
     pub tail_per_10k: u32,
     /// Bytes per second; 0 for no limit.
     pub bandwidth: u64,

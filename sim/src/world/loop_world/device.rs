@@ -31,7 +31,7 @@ use crate::seed::Streams;
 use crate::world::{DiskFault, Occasion, Side, Trap};
 
 /// Writes of the database wait this long for others, as etcd's do.
-pub const COMMIT_INTERVAL_NS: u64 = 100_000_000;
+const COMMIT_INTERVAL_NS: u64 = 100_000_000;
 
 /// So many changes do not wait.
 const COMMIT_CHANGES: usize = 10_000;
@@ -311,8 +311,8 @@ impl Device {
 
     /// Whether there is something to do, and the device is idle and does not hang.
     pub fn can_begin(&self, now: u64) -> bool {
-        let has_work = self.ready_staged() > 0 || self.is_task_due(now);
-        has_work && self.done_at.is_none() && !self.is_hung()
+        let is_idle = self.done_at.is_none() && !self.is_hung();
+        is_idle && (self.ready_staged() > 0 || self.is_task_due(now))
     }
 
     /// How many of the log writes may go now. One that puts another database in place lets go first

@@ -186,7 +186,10 @@ impl Ledger {
     /// After a step, in which the member's raft state went from `before` to `view`: tells what was
     /// written.
     pub fn tell(&mut self, seen: Seen, before: Option<RaftView>, view: RaftView) {
-        if let Some(found) = self.at(seen.member).found.take() {
+        // What it started from is told first of all.
+        if before.is_none()
+            && let Some(found) = self.at(seen.member).found.take()
+        {
             self.record(seen, found);
         }
         if self.at(seen.member).log.untold.is_empty() {

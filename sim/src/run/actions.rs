@@ -299,10 +299,11 @@ impl Runner<'_> {
         if member.excuse == Excuse::DiskFailed {
             member.excuse = Excuse::None;
         }
-        if std::mem::take(&mut member.fails_to_read) {
+        // What failed a process has ended it; what has not failed yet does so for the next.
+        let fails = member.fails_to_write || member.is_read_only || member.is_full;
+        if std::mem::take(&mut member.fails_to_read) || fails {
             member.excuse = Excuse::DiskFailed;
         }
-        member.fails_to_write = false;
         member.is_up = true;
         member.started = now;
         member.is_paused = false;

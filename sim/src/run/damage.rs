@@ -96,11 +96,12 @@ impl Runner<'_> {
             }
             DiskFault::LostWrite | DiskFault::MisdirectedWrite => member.is_treacherous = true,
             DiskFault::ReadError => member.fails_to_read = true,
-            DiskFault::Remember => {}
+            DiskFault::Remember => member.is_remembered = true,
             DiskFault::RollBack | DiskFault::Lose(_) => member.is_intact = false,
             DiskFault::Full | DiskFault::ReadOnly => {
                 member.has_disk_fault = true;
-                member.is_read_only = *fault == DiskFault::ReadOnly;
+                member.is_read_only |= *fault == DiskFault::ReadOnly;
+                member.is_full |= *fault == DiskFault::Full;
                 member.excuse = Excuse::DiskFailed;
             }
             // What could not be synced may be read again, and is gone with the power.
@@ -125,6 +126,7 @@ impl Runner<'_> {
                 }
                 member.has_disk_fault = false;
                 member.is_read_only = false;
+                member.is_full = false;
                 member.fails_to_read = false;
                 // Nothing was asked of the disk: nothing failed.
                 if std::mem::take(&mut member.fails_to_write) && member.is_up {
@@ -149,7 +151,8 @@ impl Runner<'_> {
         self.faults.cuts.clear();
         self.faults.bad_links.clear();
         for place in 0..self.members.len() {
-            let member = &self.members[place];
+            let member = &mut self.members[place];
+            member.is_remembered = false;
             if member.has_disk_fault || member.fails_to_read || member.fails_to_write {
                 self.act_disk(place, &DiskFault::Recover)?;
             }

@@ -53,6 +53,8 @@ pub struct Member {
     pub has_disk_fault: bool,
     /// It is so because its disk is mounted read-only.
     pub is_read_only: bool,
+    /// There is no space on its disk.
+    pub is_full: bool,
     /// Its clocks drift or stand still.
     pub has_drift: bool,
     /// Its processor is slow.
@@ -69,6 +71,8 @@ pub struct Member {
     pub is_treacherous: bool,
     /// It is so because its disk lies, until that recovers.
     pub is_lying: bool,
+    /// An earlier content of its disk is kept, to be put back.
+    pub is_remembered: bool,
     /// When its process was started last.
     pub started: Time,
     /// When its log was damaged last.
@@ -102,6 +106,7 @@ impl Member {
             is_downed: false,
             has_disk_fault: false,
             is_read_only: false,
+            is_full: false,
             has_drift: false,
             is_slow: false,
             trap: None,
@@ -110,6 +115,7 @@ impl Member {
             is_intact: true,
             is_treacherous: false,
             is_lying: false,
+            is_remembered: false,
             started: Time::ZERO,
             damaged: Time::ZERO,
             has_new_identity: false,

@@ -117,7 +117,7 @@ pub fn run(setup: &Setup<'_>, world: &mut dyn World) -> RunRecord {
         Ok(_) => execute(setup.script, &mut runner),
     };
     let (stop, executed) = stop;
-    if matches!(stop, Some(Stop::Failed)) {
+    if matches!(stop, Some(Stop::Failed | Stop::Undecided(_))) {
         // What came before is judged all the same.
         for (_, statement) in setup.script.statements().skip(executed) {
             if let Statement::Check { checkers } = statement {
@@ -151,6 +151,24 @@ fn execute(script: &Script, runner: &mut Runner<'_>) -> (Option<Stop>, usize) {
     (None, script.statements().count())
 }
 
+/// Closes what workloads left open before anything is judged. Tells the least that the verdict
+/// can be by now, and why.
+fn wind_up(runner: &mut Runner<'_>, stop: Option<Stop>) -> (Verdict, String) {
+    let (verdict, reason) = match stop {
+        Some(Stop::Skipped(why)) => return (Verdict::Skipped, why),
+        Some(Stop::Harness(what)) => {
+            harness_finding(&mut runner.findings, runner.world.now(), &what);
+            return (Verdict::Passed, String::new());
+        }
+        Some(Stop::Undecided(why)) => (Verdict::Undecided, why),
+        None | Some(Stop::Failed) => (Verdict::Passed, String::new()),
+    };
+    if let Err(Stop::Harness(what)) = runner.settle() {
+        harness_finding(&mut runner.findings, runner.world.now(), &what);
+    }
+    (verdict, reason)
+}
+
 /// Checks what was recorded and forms the verdict.
 fn conclude(
     setup: &Setup<'_>,
@@ -158,21 +176,7 @@ fn conclude(
     stop: Option<Stop>,
     plan: String,
 ) -> RunRecord {
-    let mut reason = String::new();
-    let mut least = Verdict::Passed;
-    match stop {
-        None | Some(Stop::Failed) => {
-            // What a workload left open is closed before anything is judged.
-            if let Err(Stop::Harness(what)) = runner.settle() {
-                harness_finding(&mut runner.findings, runner.world.now(), &what);
-            }
-        }
-        Some(Stop::Skipped(why)) => (reason, least) = (why, Verdict::Skipped),
-        Some(Stop::Undecided(why)) => (reason, least) = (why, Verdict::Undecided),
-        Some(Stop::Harness(what)) => {
-            harness_finding(&mut runner.findings, runner.world.now(), &what);
-        }
-    }
+    let (mut least, mut reason) = wind_up(&mut runner, stop);
     let simulated = runner.world.now();
     runner.history.ended = simulated;
     let internals = runner.world.internals();

@@ -388,6 +388,7 @@ impl<'w> Runner<'w> {
                 || member.role == Role::Removed;
             member.exit = Some(self.history.exits.len());
             member.is_downed |= member.excuse == Excuse::DiskFailed;
+            member.fails_to_write = false;
             self.history.exits.push(ProcessExit {
                 at,
                 member: place,

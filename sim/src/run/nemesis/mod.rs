@@ -187,7 +187,9 @@ impl Runner<'_> {
             has_client_cuts: cuts().any(|(from, to)| is_clients(from, to)),
             latency: self.world.link_quality().latency,
             voters: places(&|member| member.role == Role::Voter).len(),
-            lost: places(&|member| member.role == Role::Voter && member.is_lost()),
+            lost: places(&|member| {
+                member.role == Role::Voter && (member.is_lost() || member.is_remembered)
+            }),
             joining: places(&|member| {
                 let is_new = member.is_joining || member.has_new_identity;
                 member.role == Role::Voter && is_new && !member.is_lost()

@@ -222,9 +222,11 @@ fn a_cluster_that_does_not_recover_is_a_finding_only_if_it_could() {
     assert_eq!(record.history.survivors, [0, 1, 2]);
     let mut world = FakeWorld::new(1);
     world.is_leaderless = true;
-    let text = "cluster n1 n2 n3\nstart all\ncut n1 | n2 n3\nkill n2\nconverge within=2s\n";
+    let text = "cluster n1 n2 n3\nstart all\ncut n1 | n2 n3\nkill n2\nconverge within=2s\n\
+                check headers\n";
     let record = run_in(text, 1, &mut world);
     assert_eq!(record.verdict, Verdict::Undecided);
+    assert_eq!(record.checks.len(), 1, "what was seen is judged all the same");
     assert!(
         record.reason.ends_with(
             "it need not recover: of 3 voters, 2 run with intact disks, and 1 of them can talk"

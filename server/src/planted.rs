@@ -34,6 +34,8 @@ defects! {
     ApplySkipRangeRemote "apply.skip_range_remote";
     /// B17: entries are applied, and clients answered, before the log write is durable.
     WalApplyBeforeFsync "wal.apply_before_fsync";
+    /// B25: the database has the index of an alarm request before the log has the request.
+    WalCiAhead "wal.ci_ahead";
     /// B16: messages for another member at this address are taken.
     RaftAcceptForeignTo "raft.accept_foreign_to";
     /// B27: votes and acknowledgements leave before term, vote and entries are durable.
@@ -62,6 +64,18 @@ defects! {
     WatchCompactFullChan "watch.compact_full_chan";
     /// B35: compaction at the revision of a delete removes the delete.
     MvccCompactTombstoneEq "mvcc.compact_tombstone_eq";
+    /// B36: what was deleted and compacted is forgotten at a restart, the delete with it.
+    MvccRestoreDropTombstone "mvcc.restore_drop_tombstone";
+    /// B42: after a restart the revision is that of the newest row, and compaction has taken that.
+    MvccRevFromRows "mvcc.rev_from_rows";
+    /// B44: a member that has compacted the revision of a check counts as corrupt.
+    HashCompacted "hash.compacted";
+    /// B45: nobody's name is on the alarm that a member is corrupt.
+    AlarmZeroId "alarm.zero_id";
+    /// B46: hashes are told to members of other clusters.
+    HashNoClusterId "hash.no_cluster_id";
+    /// B47: a member that cannot tell its hash counts as checked.
+    HashIgnoreErrors "hash.ignore_errors";
     /// B40: watchers of one revision share events, whatever each of them asked for.
     WatchSharedEvents "watch.shared_events";
     /// B49: a leader that was asleep revokes what expired meanwhile, through its successor.

@@ -154,6 +154,8 @@ impl Running {
             Waiter::PeerPromote(call) => self.promoted(call, result.err(), out),
             Waiter::Publish => self.published(now, out),
             Waiter::NoSpace(client) => self.no_space(client, out),
+            Waiter::Compactor => self.auto_compacted(result, now, out),
+            Waiter::Nobody => {}
         }
     }
 

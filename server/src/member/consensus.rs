@@ -34,7 +34,8 @@ use crate::storage::log::{
     EntryKind, HardState, LogDurable, LogEntry, LogNumber, LogWrite, SnapshotMark, Staged,
 };
 use convert::{
-    addressed, role, to_hard_state, to_log_entry, to_raft_entry, to_raft_hard_state, to_raft_kind,
+    addressed, last_alarm_request, role, to_hard_state, to_log_entry, to_raft_entry,
+    to_raft_hard_state, to_raft_kind,
 };
 
 /// etcd's compile-time constants (contract-cluster.md, section 4.1).
@@ -81,6 +82,8 @@ pub(super) struct Changes {
     pub soft_state: bool,
     /// Everything up to there is to be taken from the snapshot that was stepped.
     pub installed: Option<SnapshotMark>,
+    /// What a planted defect takes for applied before it is durable: an entry's index and term.
+    pub ahead: Option<(u64, u64)>,
 }
 
 /// What raft starts from.
@@ -494,6 +497,9 @@ impl Consensus {
                 changes.installed = Some(self.stage_install(&ready, now, out));
             }
             let entries = ready.take_entries();
+            if self.defect.is(Defect::WalCiAhead) {
+                changes.ahead = last_alarm_request(&entries).or(changes.ahead);
+            }
             self.to_apply.extend(ready.take_committed_entries());
             let number = ready.number();
             let sync = ready.must_sync();

@@ -675,6 +675,11 @@ impl Outputs {
         self.items.push(output);
     }
 
+    /// Adds lines for the log.
+    pub(super) fn extend_lines(&mut self, lines: impl IntoIterator<Item = LogLine>) {
+        self.items.extend(lines.into_iter().map(Output::LogLine));
+    }
+
     /// Accounts for visited units.
     pub fn spend(&mut self, units: u64) {
         self.spent += units;

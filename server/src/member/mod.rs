@@ -6,14 +6,16 @@
 //!
 //! ```text
 //! booting ──decision──▶ creating ──log durable──▶ running ──▶ stopped
-//!    └──────────a log exists──────────────────────▲  │           ▲
+//!    └──────────a log exists──▶ checking ─────────▲  │           ▲
 //!    └──────────refused──────────────────────────────┴───────────┘
 //! ```
 
 pub(crate) mod alarms;
 mod apply;
 pub mod bootstrap;
+mod compactor;
 mod consensus;
+mod corruption;
 mod database_tasks;
 pub mod dial;
 pub mod id;
@@ -37,6 +39,7 @@ mod snapshots;
 mod streams;
 pub mod time;
 mod transfer;
+mod upkeep;
 pub mod version;
 mod versions;
 pub mod work;
@@ -50,16 +53,17 @@ use std::collections::VecDeque;
 
 use crate::config::Config;
 use crate::lease::{LeaseId, Lessor};
-use crate::mvcc::View;
+use crate::mvcc::{Store, View};
 use crate::storage::database::DatabaseSize;
 use crate::storage::log::{
-    HardState, LogEntry, LogImage, LogNumber, LogWrite, SnapshotMark, Staged,
+    HardState, LogDurable, LogEntry, LogImage, LogNumber, LogWrite, SnapshotMark, Staged,
 };
 use crate::storage::schema::DatabaseImage;
 use bootstrap::{Action, Bootstrap, Decision, Event};
+use corruption::{InitialCheck, Progress};
 use id::{CallId, ClusterId, MemberId, RequestId};
-use io::{Input, Level, MemberInfo, Output, Outputs, PeerCallError, Stop};
-use membership::Identity;
+use io::{Input, Level, MemberInfo, Output, Outputs, PeerAnswer, PeerCallError, Stop};
+use membership::{Identity, Membership};
 use running::{Database, Running, Start};
 use time::{Monotonic, Now};
 
@@ -95,6 +99,9 @@ enum Phase {
     Booting(Box<Bootstrap>),
     /// The log's first records are on their way to the disk.
     Creating(Box<Start>),
+    /// What the database holds is compared with what others hold; what was staged meanwhile has
+    /// become durable.
+    Checking(Box<Start>, Box<InitialCheck>, Vec<LogDurable>),
     Running(Box<Running>),
     Stopped,
 }
@@ -156,7 +163,10 @@ impl Member {
                 let result = Err(PeerCallError::Unreachable("not serving".to_owned()));
                 out.push(Output::PeerAnswer { id, result });
             }
-            Input::LogDurable(_) => self.created(now, out),
+            Input::LogDurable(durable) => self.created(durable, now, out),
+            Input::PeerCallDone { id, result } if matches!(self.phase, Phase::Checking(..)) => {
+                self.check_answered(id, &result, now, out);
+            }
             Input::PeerCallDone { id, result } => {
                 self.boot_event(Event::Answer { id, result }, now, out);
             }
@@ -177,7 +187,7 @@ impl Member {
         match &self.phase {
             Phase::Booting(bootstrap) => bootstrap.next_deadline(),
             Phase::Running(running) => Some(running.next_deadline()),
-            Phase::Creating(_) | Phase::Stopped => None,
+            Phase::Creating(_) | Phase::Checking(..) | Phase::Stopped => None,
         }
     }
 
@@ -255,7 +265,10 @@ impl Member {
     }
 
     /// The log is there: raft may start.
-    fn created(&mut self, now: Now, out: &mut Outputs) {
+    fn created(&mut self, durable: LogDurable, now: Now, out: &mut Outputs) {
+        if let Phase::Checking(_, _, written) = &mut self.phase {
+            return written.push(durable);
+        }
         if matches!(self.phase, Phase::Creating(_))
             && let Phase::Creating(start) = std::mem::replace(&mut self.phase, Phase::Stopped)
         {
@@ -316,7 +329,57 @@ impl Member {
             next_call,
             remotes: Vec::new(),
         };
+        if self.config.initial_corrupt_check {
+            return self.check(start, now, out);
+        }
         self.run(start, now, out);
+    }
+
+    /// Compares what the database holds with what others hold. One that cannot be read is told of
+    /// when the member runs.
+    fn check(&mut self, start: Start, now: Now, out: &mut Outputs) {
+        let (store, membership) = match start.recover(&self.config) {
+            Ok(Some(found)) => (found.store, found.membership),
+            Ok(None) => (Store::new(), Membership::default()),
+            Err(_) => return self.run(start, now, out),
+        };
+        let timeout = running::request_timeout(&self.config);
+        let members = membership.members();
+        let (identity, next_call) = (start.identity, start.next_call);
+        let mut check =
+            InitialCheck::new(identity, timeout, &store.view(), members, next_call, out);
+        let progress = check.advance(out);
+        self.phase = Phase::Checking(Box::new(start), Box::new(check), Vec::new());
+        self.checked(progress, now, out);
+    }
+
+    fn check_answered(
+        &mut self,
+        id: CallId,
+        result: &Result<PeerAnswer, PeerCallError>,
+        now: Now,
+        out: &mut Outputs,
+    ) {
+        let Phase::Checking(_, check, _) = &mut self.phase else { return };
+        let progress = check.answered(id, result, out);
+        self.checked(progress, now, out);
+    }
+
+    /// A check has come on: the member may start, or it may not.
+    fn checked(&mut self, progress: Progress, now: Now, out: &mut Outputs) {
+        match progress {
+            Progress::Asking => {}
+            Progress::Failed(stop) => self.stop(stop, out),
+            Progress::Passed => {
+                let phase = std::mem::replace(&mut self.phase, Phase::Stopped);
+                let Phase::Checking(mut start, check, written) = phase else { return };
+                start.next_call = check.next_call();
+                self.run(*start, now, out);
+                for durable in written {
+                    self.step(now, Input::LogDurable(durable), out);
+                }
+            }
+        }
     }
 
     fn run(&mut self, start: Start, now: Now, out: &mut Outputs) {

@@ -14,6 +14,7 @@ use super::time::Now;
 use super::work::{Job, WorkResult};
 use crate::api::ApiError;
 use crate::config::quote;
+use crate::planted::Defect;
 use crate::proto::etcdserverpb as pb;
 
 const REMOVED: &str = "the member has been permanently removed from the cluster";
@@ -25,7 +26,7 @@ impl Running {
         self.next_call += 1;
         let dial = Duration::from_millis(1_000 + self.config.election_timeout_ms);
         let timeout = match call {
-            PeerCall::Promote(_) => self.request_timeout(),
+            PeerCall::Promote(_) | PeerCall::HashKv { .. } => self.request_timeout(),
             _ => dial,
         };
         out.push(Output::PeerCall { id, url, call, timeout });
@@ -163,7 +164,8 @@ impl Running {
                 return self.peer_time_to_live(id, request, now, out);
             }
             PeerCall::HashKv { cluster, revision } => {
-                if cluster.is_some_and(|cluster| cluster != self.cluster_id()) {
+                let is_foreign = cluster.is_some_and(|cluster| cluster != self.cluster_id());
+                if is_foreign && !self.config.defect().is(Defect::HashNoClusterId) {
                     return refuse(id, 412, "cluster ID mismatch", out);
                 }
                 return self.start_work(Worker::PeerHashKv(id), Job::HashKv(revision), out);
@@ -235,7 +237,7 @@ impl Running {
             let result = self.promote_answer(result);
             return self.reply(request, result, out);
         }
-        if self.version_answer(id, &result) {
+        if self.version_answer(id, &result) || self.corruption_answer(id, &result, now, out) {
             return;
         }
         self.lease_answer(id, result, now, out);

@@ -63,6 +63,8 @@ pub(super) struct Persistence {
     conf_changed: bool,
     /// What was collected does not wait for more.
     is_urgent: bool,
+    /// What a planted defect claims to have.
+    ahead: (u64, u64),
     last_number: u64,
     on_the_way: VecDeque<(DatabaseNumber, Load)>,
     size: DatabaseSize,
@@ -110,6 +112,13 @@ impl Persistence {
         for row in schema::consistent(index, term) {
             self.record(|| row);
         }
+    }
+
+    /// What another planted defect does: the next write says that the database has what is still on
+    /// its way to the log.
+    pub(super) fn run_ahead(&mut self, consistent: (u64, u64)) {
+        self.ahead = consistent;
+        self.is_urgent = self.keeps;
     }
 
     /// Index of the last entry that had an effect: entries up to there have none any more.
@@ -227,18 +236,19 @@ impl Running {
     pub(super) fn write_changes(&mut self, out: &mut Outputs) {
         let conf_state = self.persistence.conf_changed.then(|| self.consensus.conf_state());
         let persistence = &mut self.persistence;
-        let is_behind = persistence.consistent.0 > persistence.written;
+        let consistent = persistence.consistent.max(persistence.ahead);
+        let is_behind = consistent.0 > persistence.written;
         if !persistence.keeps || (persistence.collected.is_empty() && !is_behind) {
             return;
         }
         persistence.since = None;
         persistence.is_urgent = false;
         persistence.conf_changed = false;
-        persistence.written = persistence.consistent.0;
+        persistence.written = consistent.0;
         persistence.last_number += 1;
         let number = DatabaseNumber(persistence.last_number);
         persistence.on_the_way.push_back((number, std::mem::take(&mut persistence.load)));
-        let (index, term) = persistence.consistent;
+        let (index, term) = consistent;
         let mut changes = std::mem::take(&mut persistence.collected);
         if self.config.defect().is(Defect::ApplyCiBeforeData) {
             persistence.collected = changes.split_off(persistence.last_entry_at.min(changes.len()));
@@ -246,7 +256,6 @@ impl Running {
         }
         changes.extend(schema::consistent(index, term));
         changes.extend(conf_state.as_ref().map(schema::conf_state));
-        let consistent = persistence.consistent;
         out.push(Output::Database(DatabaseWrite { number, consistent, changes }));
     }
 }

@@ -9,7 +9,7 @@
 use prost::Message as _;
 
 use super::apply::Applied;
-use super::id::RequestId;
+use super::id::{MemberId, RequestId};
 use super::io::{Level, LogLine, Output, Outputs, Request};
 use super::running::{Running, Waiter};
 use super::time::Now;
@@ -136,17 +136,29 @@ impl Running {
     }
 
     fn raise_no_space(&mut self, client: Option<RequestId>, now: Now, out: &mut Outputs) {
+        let (id, waiter) = (self.id(), Waiter::NoSpace(client));
+        self.raise_alarm(id, pb::AlarmType::Nospace, waiter, now, out);
+    }
+
+    /// Raises an alarm of a member, through the log.
+    pub(super) fn raise_alarm(
+        &mut self,
+        member: MemberId,
+        alarm: pb::AlarmType,
+        waiter: Waiter,
+        now: Now,
+        out: &mut Outputs,
+    ) {
         let id = self.ids.next_id();
         let entry = pb::InternalRaftRequest {
             header: Some(pb::RequestHeader { id, ..pb::RequestHeader::default() }),
             alarm: Some(pb::AlarmRequest {
                 action: pb::alarm_request::AlarmAction::Activate as i32,
-                member_id: self.id().0,
-                alarm: pb::AlarmType::Nospace as i32,
+                member_id: member.0,
+                alarm: alarm as i32,
             }),
             ..pb::InternalRaftRequest::default()
         };
-        let waiter = Waiter::NoSpace(client);
         self.propose(id, EntryKind::Normal, entry.encode_to_vec().into(), waiter, now, out);
     }
 

@@ -191,7 +191,7 @@ impl Running {
                 self.reply(id, Ok(response), out);
             }
             Waiter::PeerPromote(call) => self.promoted(call, None, out),
-            Waiter::Publish | Waiter::NoSpace(_) => {}
+            Waiter::Publish | Waiter::NoSpace(_) | Waiter::Compactor | Waiter::Nobody => {}
         }
     }
 

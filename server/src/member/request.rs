@@ -147,6 +147,11 @@ impl Running {
         Ok(())
     }
 
+    /// Whether new proposals are refused until more is applied.
+    pub(super) fn has_apply_gap(&self) -> bool {
+        self.consensus.commit() > self.applied + APPLY_GAP_MAX
+    }
+
     /// Proposes a write of a client.
     pub(super) fn write(
         &mut self,
@@ -155,7 +160,7 @@ impl Running {
         now: Now,
         out: &mut Outputs,
     ) -> Result<(), ApiError> {
-        if self.consensus.commit() > self.applied + APPLY_GAP_MAX {
+        if self.has_apply_gap() {
             return Err(ApiError::TooManyRequests);
         }
         let id = self.ids.next_id();
@@ -227,6 +232,7 @@ impl Running {
             Reader::DowngradeEnabled(call) => self.answer_downgrade_enabled(call, out),
             Reader::LeaseTask(task) => self.lease_confirmed(task, now, out),
             Reader::LeaseScan => self.lease_scan(now, out),
+            Reader::CorruptionCheck => self.check_confirmed(out),
         }
     }
 
@@ -239,6 +245,7 @@ impl Running {
             Reader::LeaseTask(task) => self.lease_unconfirmed(task),
             // The next scan asks again.
             Reader::LeaseScan => self.leases.scan_is_confirming = false,
+            Reader::CorruptionCheck => self.check_failed(error, out),
         }
     }
 
@@ -249,10 +256,11 @@ impl Running {
         out.push(Output::Work(Work { id, view: self.store.view(), job }));
     }
 
-    pub(super) fn work_done(&mut self, done: WorkDone, out: &mut Outputs) {
+    pub(super) fn work_done(&mut self, done: WorkDone, now: Now, out: &mut Outputs) {
         let Some(worker) = self.work.remove(&done.id) else { return };
         let id = match worker {
             Worker::PeerHashKv(call) => return self.answer_hash_kv(call, done.result, out),
+            Worker::CorruptionCheck => return self.own_hash(done.result, now, out),
             Worker::Client(id) => id,
         };
         let result = done.result.map(|result| match result {

@@ -27,6 +27,7 @@ use super::reads::{ReadAction, Reads};
 use super::recovery::Recovered;
 use super::snapshots::Snapshots;
 use super::time::{Monotonic, Now};
+use super::upkeep::Upkeep;
 use super::versions::VersionMonitor;
 use super::work::WorkId;
 use crate::api::ApiError;
@@ -50,6 +51,9 @@ pub(super) enum Waiter {
     Publish,
     /// The alarm that this member's quota is exceeded, and who was refused for it.
     NoSpace(Option<RequestId>),
+    /// This member compacts by itself.
+    Compactor,
+    Nobody,
 }
 
 /// Who waits for a linearizable read.
@@ -63,6 +67,7 @@ pub(super) enum Reader {
     /// Lease work of a leader that is no longer sure that it leads.
     LeaseTask(u64),
     LeaseScan,
+    CorruptionCheck,
 }
 
 /// Who waits for a piece of work on a view.
@@ -70,6 +75,7 @@ pub(super) enum Reader {
 pub(super) enum Worker {
     Client(RequestId),
     PeerHashKv(CallId),
+    CorruptionCheck,
 }
 
 pub(super) struct Running {
@@ -96,6 +102,7 @@ pub(super) struct Running {
     pub leases: LeaseTasks,
     pub publish: Publish,
     pub versions: VersionMonitor,
+    pub upkeep: Upkeep,
     /// Promotions that this follower has passed on to the leader.
     pub forwarded: BTreeMap<CallId, RequestId>,
     /// Whom the transport talks to.
@@ -178,7 +185,7 @@ pub(super) struct Start {
 
 impl Start {
     /// Reads the database, if there is one.
-    fn recover(&self, config: &Config) -> Result<Option<Recovered>, Stop> {
+    pub(super) fn recover(&self, config: &Config) -> Result<Option<Recovered>, Stop> {
         let Some(image) = &self.database.image else { return Ok(None) };
         let recovered = Recovered::load(image, config).map_err(|error| Stop {
             exit_code: 2,
@@ -230,11 +237,7 @@ impl Running {
         now: Now,
         out: &mut Outputs,
     ) -> Result<Running, Stop> {
-        let entropy = |stream: u64| {
-            let mut rng = ChaCha8Rng::from_seed(seed);
-            rng.set_stream(stream);
-            rng
-        };
+        let entropy = |number: u64| stream(seed, number);
         let timeout = request_timeout(&config);
         let recovered = start.recover(&config)?;
         let consensus = start.consensus(&config, recovered.as_ref(), entropy(1), now.monotonic)?;
@@ -242,6 +245,7 @@ impl Running {
             recovered.as_ref().map_or((0, 0), |found| (found.mark.index, found.mark.term));
         let settings = WatchSettings::of(&config);
         let hub = WatchHub::new(settings, entropy(2), Store::new().revision());
+        let upkeep = Upkeep::new(&config, start.identity, recovered.as_ref(), now.monotonic, out);
         let mut running = Running {
             identity: start.identity,
             ids: RequestIds::new(start.identity.member, now.wall),
@@ -264,6 +268,7 @@ impl Running {
             leases: LeaseTasks::default(),
             publish: Publish::default(),
             versions: VersionMonitor::default(),
+            upkeep,
             forwarded: BTreeMap::new(),
             peers: BTreeSet::new(),
             active_since: BTreeMap::new(),
@@ -418,7 +423,7 @@ impl Running {
             Input::LogDurable(durable) => self.consensus.durable(durable, now.monotonic, out),
             // Discovery is refused: nobody asked a resolver.
             Input::Resolved { .. } => {}
-            Input::WorkDone(done) => self.work_done(done, out),
+            Input::WorkDone(done) => self.work_done(done, now, out),
             Input::Deadline => {}
             Input::Shutdown => self.shutdown(now, out),
         }
@@ -443,6 +448,7 @@ impl Running {
         self.transfer_timers(now, out);
         self.stream_timers(now, out);
         self.snapshot_timers(now, out);
+        self.upkeep_timers(now, out);
         if self.may_compact() {
             self.compact_slice(out);
         }
@@ -469,6 +475,7 @@ impl Running {
         consider(self.hub.next_deadline());
         consider(self.lease_deadline());
         consider(self.publish.next_deadline());
+        consider(self.upkeep.next_deadline());
         consider(self.versions.next_deadline(self.consensus.is_leader()));
         consider(self.removed_at.map(|at| at.after(REMOVED_LINGER)));
         next
@@ -516,6 +523,9 @@ impl Running {
         self.consensus.pump(now.monotonic, out, &mut changes);
         self.hub.set_header(self.cluster_id(), self.id(), self.consensus.term());
         let soft_state = std::mem::take(&mut changes.soft_state);
+        if let Some(ahead) = changes.ahead.take() {
+            self.persistence.run_ahead(ahead);
+        }
         let read_states: Vec<_> = changes.read_states.drain(..).collect();
         self.changes = changes;
         // The change of leader comes first: what the old one confirmed is not taken then.
@@ -662,6 +672,8 @@ impl Running {
             Waiter::PeerPromote(id) => self.promote_refused(id, error, out),
             Waiter::Publish => self.publish_failed(error, now, out),
             Waiter::NoSpace(client) => self.no_space(client, out),
+            Waiter::Compactor => self.auto_compacted(Err(error), now, out),
+            Waiter::Nobody => {}
         }
     }
 
@@ -812,6 +824,13 @@ impl Running {
     pub(super) fn is_learner(&self) -> bool {
         self.membership.get(self.id()).is_some_and(|member| member.is_learner)
     }
+}
+
+/// One of the streams of random numbers that a member draws from.
+fn stream(seed: [u8; 32], number: u64) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::from_seed(seed);
+    rng.set_stream(number);
+    rng
 }
 
 pub(super) fn lessor_config(config: &Config) -> LessorConfig {

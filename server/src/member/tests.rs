@@ -2,6 +2,7 @@
 
 mod cluster;
 mod database;
+mod maintenance;
 mod persistence;
 mod quota;
 mod rows;

@@ -153,7 +153,9 @@ impl Compaction {
         match state.log.get(position) {
             Some(change) if change.revision.main == self.revision => {
                 self.hasher.feed(change, || state.is_newest_at(change, self.revision));
-                if defect.is(Defect::MvccCompactTombstoneEq) && change.is_delete {
+                let is_dropped =
+                    defect.is(Defect::MvccCompactTombstoneEq) || defect.is(Defect::MvccRevFromRows);
+                if is_dropped && change.is_delete {
                     removed(&remove_edge(state, position));
                     return false;
                 }

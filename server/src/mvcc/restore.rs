@@ -7,6 +7,7 @@ use super::compaction::Compaction;
 use super::revision::Revision;
 use super::store::Store;
 use crate::lease::Lessor;
+use crate::planted::Defect;
 use crate::proto::mvccpb::KeyValue;
 
 /// A `key` bucket that no store can have written.
@@ -58,6 +59,12 @@ impl Restore {
         self.last = revision;
         let kv = KeyValue::decode(value).map_err(|_| RestoreError::Value(revision))?;
         let name = kv.key.clone();
+        if is_delete
+            && self.store.defect.is(Defect::MvccRestoreDropTombstone)
+            && !self.store.state.keys.contains_key(&name[..])
+        {
+            return Ok(());
+        }
         self.store.append(revision, is_delete, &name, |key, _| {
             let mod_revision = if is_delete { revision.main } else { kv.mod_revision };
             KeyValue { key, mod_revision, ..kv }
@@ -72,7 +79,10 @@ impl Restore {
     pub fn finish(self, lessor: &mut Lessor) -> Store {
         let Restore { mut store, scheduled, last } = self;
         let finished = store.state.compact_revision;
-        store.state.revision = last.main.max(finished).max(scheduled).max(1);
+        store.state.revision = match store.defect.is(Defect::MvccRevFromRows) {
+            true => last.main.max(1),
+            false => last.main.max(finished).max(scheduled).max(1),
+        };
         if scheduled > finished {
             store.begin_compaction(Compaction::resumed(finished, scheduled));
         }

@@ -38,7 +38,7 @@ pub struct Store {
     pub(super) footprint: Footprint,
     pub(super) written: WrittenLog,
     units: Cell<u64>,
-    defect: Planted,
+    pub(super) defect: Planted,
 }
 
 impl Default for Store {

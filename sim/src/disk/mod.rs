@@ -10,11 +10,13 @@
 //! Invariants: equal calls on equal seeds leave equal disks and equal `trace_hash`es; a sync that
 //! ended is kept by every power loss, unless a fault was asked for that breaks this promise.
 
+mod harm;
 mod inode;
 mod names;
 mod pages;
 mod power;
 mod rot;
+mod rows;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -27,6 +29,7 @@ use std::rc::Rc;
 use detcd::storage::disk::{Disk, File, Path};
 use rand_chacha::ChaCha8Rng;
 
+pub use harm::{Change, Harm};
 pub use timing::{DiskTimes, Kind as OperationKind, OperationTime};
 
 use crate::seed::Draw;
@@ -280,6 +283,40 @@ impl VirtualDisk {
         missing.of(&mut lost);
         state.copy_without(node, &lost);
         lost
+    }
+
+    /// What is here is a copy, durable as it stands, with damage to a file in `dir`. Handles are
+    /// dead. Nothing happens where there is nothing to damage.
+    pub fn harm(&self, dir: &Path, harm: Harm) -> Option<Damage> {
+        let mut state = self.state.borrow_mut();
+        let dir_node = state.names.find(dir).ok()?;
+        let names = state.names.entries(dir_node).map(|(name, _)| name.to_owned());
+        let name = harm.file(&names.collect::<Vec<_>>())?;
+        let path = if dir.is_empty() { name.clone() } else { format!("{dir}/{name}") };
+        let node = state.find_file(&path).ok()?;
+        let mut bytes = vec![0; state.file(node).len() as usize];
+        state.file(node).read(0, &mut bytes);
+        let change = harm.change(&bytes, |below| state.fault_rng().below(below))?;
+        let (mut offset, mut lost) = (0, Vec::new());
+        match change {
+            Change::Flip { offset: at, mask } => {
+                state.file_mut(node).overwrite(at, &[bytes[at as usize] ^ mask]);
+                offset = at;
+            }
+            Change::Cut { len } => {
+                let (now, end) = (state.queue.now(), state.queue.free_at());
+                state.file_mut(node).set_len(len, now, end);
+                offset = len;
+            }
+            Change::Zero => {
+                bytes.truncate(state.file(node).used() as usize);
+                bytes.fill(0);
+                state.file_mut(node).overwrite(0, &bytes);
+            }
+            Change::Remove => lost.push(name),
+        }
+        state.copy_without(dir_node, &lost);
+        Some(Damage { path, offset })
     }
 
     /// Flips bits of one byte. False if there is no such byte.

@@ -120,6 +120,12 @@ impl Runner<'_> {
                 member.excuse = Excuse::LogDamaged;
                 member.damaged = self.world.now();
             }
+            DiskFault::Harm(harm) => {
+                member.is_intact = false;
+                if !harm.is_silent() {
+                    member.excuse = Excuse::FilesDamaged;
+                }
+            }
             DiskFault::Recover => {
                 if member.has_disk_fault && member.is_up && member.excuse == Excuse::DiskFailed {
                     member.excuse = Excuse::None;
@@ -191,7 +197,8 @@ impl Runner<'_> {
             return Ok(());
         }
         let is_new = member.has_new_identity;
-        if !member.may_start(is_new) || member.excuse == Excuse::LogDamaged && !is_new {
+        let is_damaged = matches!(member.excuse, Excuse::LogDamaged | Excuse::FilesDamaged);
+        if !member.may_start(is_new) || is_damaged && !is_new {
             self.members[place].is_downed = false;
             return Ok(());
         }

@@ -28,6 +28,8 @@ pub enum Excuse {
     DiskFailed,
     /// Its log was damaged: it must not start.
     LogDamaged,
+    /// Its database or a snapshot was damaged: it must not start, or has everything.
+    FilesDamaged,
 }
 
 /// A member.
@@ -146,7 +148,9 @@ impl Member {
     /// disk is rolled back only under a process that has ended.
     pub fn may_suffer(&self, fault: &DiskFault) -> bool {
         match fault {
-            DiskFault::RollBack | DiskFault::Lose(_) => !self.is_up && !self.is_lost(),
+            DiskFault::RollBack | DiskFault::Lose(_) | DiskFault::Harm(_) => {
+                !self.is_up && !self.is_lost()
+            }
             DiskFault::Rot | DiskFault::CorruptLogMiddle | DiskFault::TearLogTail => {
                 !self.is_up && self.is_intact
             }
@@ -158,7 +162,8 @@ impl Member {
     /// A fault in time may start it: what it would start as keeps its promises, or refuses.
     pub fn may_start(&self, wipe: bool) -> bool {
         let is_new = self.has_new_identity;
-        let keeps = self.is_intact || self.excuse == Excuse::LogDamaged;
+        let keeps =
+            self.is_intact || matches!(self.excuse, Excuse::LogDamaged | Excuse::FilesDamaged);
         self.is_inside() && (if wipe { is_new } else { !is_new && keeps })
     }
 

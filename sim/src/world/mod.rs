@@ -10,7 +10,7 @@ use std::time::Duration;
 use detsim_reports::record::{Call, ClientId, Internals, MemberName, OpId, Outcome, Time};
 use thiserror::Error;
 
-use crate::disk::Missing;
+use crate::disk::{Harm, Missing};
 
 /// A world cannot do what a scenario asks.
 #[derive(Debug, Error)]
@@ -150,6 +150,9 @@ pub enum DiskFault {
     /// What is there is a copy of the disk in which files are missing. Only while no process has it
     /// open.
     Lose(Missing),
+    /// What is there is a copy of the disk in which the database or a snapshot is damaged. Only
+    /// while no process has it open.
+    Harm(Harm),
     /// Bytes of the newest log segment's unsynced or last record are torn off at 512-byte borders.
     TearLogTail,
     /// A byte in the middle of the log is flipped.

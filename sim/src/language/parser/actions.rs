@@ -4,7 +4,7 @@ use super::super::ast::{Action, Direction, Sides, StartAction, Target, Targets};
 use super::super::value::{Kind, Parameter, Value, words};
 use super::Scope;
 use super::cursor::{Cursor, Parsed};
-use crate::disk::Missing;
+use crate::disk::{Harm, Missing};
 use crate::world::{ClockFault, DiskFault, MessageClass, Occasion, Side, Trap};
 
 /// The words that begin an action.
@@ -55,7 +55,7 @@ pub const QUALITY: [Parameter; 6] = [
 ];
 
 /// Disk faults that are one word.
-pub const DISK_FAULTS: [(&str, DiskFault); 19] = [
+pub const DISK_FAULTS: [(&str, DiskFault); 27] = [
     ("hang", DiskFault::Hang),
     ("sync-error", DiskFault::SyncError),
     ("write-error", DiskFault::WriteError),
@@ -74,6 +74,14 @@ pub const DISK_FAULTS: [(&str, DiskFault); 19] = [
     ("lose-first-segment", DiskFault::Lose(Missing::FirstSegment)),
     ("lose-last-segment", DiskFault::Lose(Missing::LastSegment)),
     ("lose-log", DiskFault::Lose(Missing::Log)),
+    ("rot-value", DiskFault::Harm(Harm::RotValue)),
+    ("rot-index", DiskFault::Harm(Harm::RotIndex)),
+    ("rot-meta", DiskFault::Harm(Harm::RotMeta)),
+    ("rot-snapshot", DiskFault::Harm(Harm::RotSnapshot)),
+    ("truncate-database", DiskFault::Harm(Harm::TruncateDatabase)),
+    ("zero-database", DiskFault::Harm(Harm::ZeroDatabase)),
+    ("lose-database", DiskFault::Harm(Harm::LoseDatabase)),
+    ("lose-snapshot", DiskFault::Harm(Harm::LoseSnapshot)),
     ("recover", DiskFault::Recover),
 ];
 

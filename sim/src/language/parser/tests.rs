@@ -293,7 +293,8 @@ fn errors_name_the_place_what_was_expected_and_what_was_meant() {
          majority, any, rest, `sync-latency=`, `hang`, `sync-error`, `write-error`, `full`, `read-only`, \
          `tear-tail`, `corrupt-middle`, `read-error`, `rot`, `lost-write`, `misdirected-write`, \
          `syncs-lie`, `names-lie`, `remember`, `roll-back`, `lose-first-segment`, `lose-last-segment`, \
-         `lose-log` or `recover`, found `hung`; did you mean `hang`?",
+         `lose-log`, `rot-value`, `rot-index`, `rot-meta`, `rot-snapshot`, `truncate-database`, \
+         `zero-database`, `lose-database`, `lose-snapshot` or `recover`, found `hung`; did you mean `hang`?",
     );
     refused(
         "clock n1 jump=5",

@@ -105,6 +105,8 @@ pub struct Device {
     engine: Option<Rc<dyn Engine>>,
     /// Where the log is, or was when it was last opened.
     dir: String,
+    /// Where the database and the snapshots are.
+    snap_dir: String,
     writer: Option<LogWriter>,
     backend: Option<Backend>,
     /// Log writes that wait for the device.
@@ -150,6 +152,7 @@ impl Device {
             times,
             engine,
             dir: String::new(),
+            snap_dir: String::new(),
             writer: None,
             backend: None,
             staged: Vec::new(),
@@ -204,6 +207,7 @@ impl Device {
     ) -> Result<Opened, Failure> {
         self.disk.begin(now);
         self.dir = path(&config.wal_dir());
+        self.snap_dir = layout(config, &self.dir).snap_dir;
         let disk: Rc<dyn detcd::storage::disk::Disk> = Rc::new(self.disk.mount());
         let data_dir = &config.data_dir;
         let found = directory::inspect(&*disk, &path(data_dir), data_dir, config.compat);
@@ -212,7 +216,7 @@ impl Device {
             let image = DiskImage::default();
             return Ok(Opened { image, refusal: found.refusal, damage: Vec::new() });
         }
-        let damage = self.damage(config);
+        let damage = self.damage();
         let image = match &self.engine {
             None => {
                 let (writer, log, notes) = LogWriter::open(disk, &self.dir, self.settings)?;
@@ -235,9 +239,9 @@ impl Device {
     }
 
     /// Looks for damage of the database, without an operation of the disk.
-    fn damage(&self, config: &Config) -> Vec<String> {
+    fn damage(&self) -> Vec<String> {
         let Some(engine) = &self.engine else { return Vec::new() };
-        let file = format!("{}/db", layout(config, &self.dir).snap_dir);
+        let file = format!("{}/db", self.snap_dir);
         if self.disk.read_file(&file).is_err() {
             return Vec::new();
         }
@@ -439,6 +443,9 @@ impl Device {
             DiskFault::ReadOnly => self.disk.inject(Fault::ReadOnly),
             DiskFault::Lose(missing) => {
                 self.disk.lose_segments(&self.dir, *missing);
+            }
+            DiskFault::Harm(harm) => {
+                self.disk.harm(&self.snap_dir, *harm);
             }
             DiskFault::TearLogTail => {
                 self.disk.tear_log_tail(&self.dir);

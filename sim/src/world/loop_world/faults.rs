@@ -60,13 +60,17 @@ impl LoopWorld {
     pub(super) fn disk_fault(&mut self, place: usize, fault: &DiskFault) -> Result<(), WorldError> {
         self.check_place(place)?;
         self.trace.fact(self.now, ("disk", place, format!("{fault:?}")));
-        let changes_files = matches!(fault, DiskFault::RollBack | DiskFault::Lose(_));
+        let changes_files =
+            matches!(fault, DiskFault::RollBack | DiskFault::Lose(_) | DiskFault::Harm(_));
         if changes_files && self.hosts[place].process.is_some() {
             let name = &self.hosts[place].name.0;
             let what = format!("{name} has its disk open: its files cannot be exchanged");
             return Err(WorldError::Harness(what));
         }
         self.hosts[place].device.fault(self.now, fault);
+        if changes_files {
+            self.observer.ledger.damaged(place);
+        }
         if *fault == DiskFault::Recover
             && let Some(at) = self.hosts[place].process_ref(place)
         {

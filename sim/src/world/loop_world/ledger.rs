@@ -27,6 +27,8 @@ struct Watched {
     cluster: Option<ClusterId>,
     /// How far its disk vouches for its database.
     vouched: u64,
+    /// Its files were damaged since it began.
+    is_damaged: bool,
     /// What it started from, until that is told.
     found: Option<RaftEvent>,
     /// Questions for a read index, with what was committed when they were asked.
@@ -77,22 +79,33 @@ impl Ledger {
         database: Option<(u64, Vec<String>)>,
     ) {
         let before = image.and_then(|image| self.up_to(place, &image.snapshot));
-        let Watched { cluster, vouched, .. } = *self.at(place);
+        let Watched { cluster, vouched, is_damaged, .. } = *self.at(place);
         // A member without a log is a new one.
-        let vouched = if image.is_some() { vouched } else { 0 };
+        let (vouched, is_damaged) =
+            if image.is_some() { (vouched, is_damaged) } else { (0, false) };
         let log = WatchedLog::found(image, before);
         let last = log.staged().last();
-        let found = image.zip(database).map(|(image, (consistent, damage))| {
+        let found = image.zip(database).map(|(image, (consistent, mut damage))| {
+            if is_damaged {
+                damage.clear();
+            }
             let snapshot = image.snapshot.index;
             RaftEvent::Found { snapshot, last, consistent, promised: vouched, damage }
         });
-        *self.at(place) = Watched { log, cluster, vouched, found, ..Watched::default() };
+        *self.at(place) =
+            Watched { log, cluster, vouched, is_damaged, found, ..Watched::default() };
     }
 
     /// A place's disk vouches for a database with the effects up to an index.
     pub fn database_durable(&mut self, place: usize, consistent: u64) {
         let watched = self.at(place);
         watched.vouched = watched.vouched.max(consistent);
+    }
+
+    /// What a place's disk vouched for is no longer what it holds.
+    pub fn damaged(&mut self, place: usize) {
+        let watched = self.at(place);
+        (watched.vouched, watched.is_damaged) = (0, true);
     }
 
     /// A member hands a write to its disk.

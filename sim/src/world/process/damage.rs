@@ -1,12 +1,12 @@
-//! Damage to a member's log files on this machine's disk, as the virtual disk does it: a torn tail,
-//! a flipped byte. The process may run or not; it finds out when it reads.
+//! Damage to a member's files on this machine's disk, as the virtual disk does it: to its log, its
+//! database and its snapshots. The process may run or not; it finds out when it reads.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crate::disk::Missing;
+use crate::disk::{Change, Harm, Missing};
 
 const SECTOR: u64 = 512;
 
@@ -44,6 +44,30 @@ pub fn lose_segments(log: &Path, missing: Missing) -> io::Result<bool> {
         std::fs::remove_file(path)?;
     }
     Ok(!segments.is_empty())
+}
+
+/// Damages the database or a snapshot. False where there is nothing to damage.
+pub fn harm(dir: &Path, harm: Harm) -> io::Result<bool> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    let Some(path) = harm.file(&names).map(|name| dir.join(name)) else { return Ok(false) };
+    let bytes = std::fs::read(&path)?;
+    let Some(change) = harm.change(&bytes, |below| below / 2) else { return Ok(false) };
+    let file = OpenOptions::new().write(true).open(&path)?;
+    match change {
+        Change::Flip { offset, mask } => {
+            file.write_all_at(&[bytes[offset as usize] ^ mask], offset)?;
+        }
+        Change::Cut { len } => file.set_len(len)?,
+        Change::Zero => {
+            file.set_len(0)?;
+            file.set_len(bytes.len() as u64)?;
+        }
+        Change::Remove => std::fs::remove_file(&path)?,
+    }
+    Ok(true)
 }
 
 /// Where the record at an offset has its last byte, and where the next one begins. A record's frame

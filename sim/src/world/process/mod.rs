@@ -92,6 +92,8 @@ struct Member {
     endpoint: String,
     /// Where the log's segments lie.
     log: PathBuf,
+    /// Where the database and the snapshots lie.
+    snap: PathBuf,
     /// The identity that the running process gave itself, once it was asked.
     identity: Option<u64>,
 }
@@ -295,7 +297,9 @@ impl World for ProcessWorld {
         }
         let endpoint = self.addresses.client(place);
         let log = host.data("data/member/wal");
-        self.members.push(Member { host, agent: client::agent(), endpoint, log, identity: None });
+        let snap = host.data("data/member/snap");
+        let (agent, identity) = (client::agent(), None);
+        self.members.push(Member { host, agent, endpoint, log, snap, identity });
         self.names.push(name.clone());
         Ok(place)
     }
@@ -314,6 +318,7 @@ impl World for ProcessWorld {
         let data = value("--data-dir=").expect("it has a default");
         let log = value("--wal-dir=").filter(|dir| !dir.is_empty()).map(PathBuf::from);
         let log = log.unwrap_or_else(|| Path::new(data).join("member/wal"));
+        let snap = Path::new(data).join("member/snap");
         let program = self.server.program.clone();
         let place = member;
         let member = &mut self.members[place];
@@ -323,7 +328,7 @@ impl World for ProcessWorld {
         member.host.start(&program, &arguments)?;
         member.agent = client::agent();
         member.endpoint = endpoint;
-        member.log = log;
+        (member.log, member.snap) = (log, snap);
         member.identity = None;
         if let Some(relays) = &self.relays {
             relays.process(place, member.host.pid());
@@ -391,6 +396,7 @@ impl World for ProcessWorld {
             DiskFault::TearLogTail => damage::tear_tail(log),
             DiskFault::CorruptLogMiddle | DiskFault::Rot => damage::corrupt_middle(log),
             DiskFault::Lose(missing) => damage::lose_segments(log, *missing),
+            DiskFault::Harm(harm) => damage::harm(&self.members[member].snap, *harm),
             DiskFault::Remember => self.members[member].host.remember().map(|()| true),
             DiskFault::RollBack => self.members[member].host.roll_back().map(|()| true),
             _ => return self.unsupported("make the disk fail: members write to this machine's"),

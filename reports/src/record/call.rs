@@ -185,6 +185,8 @@ pub struct Watch {
     pub request_progress_ms: u64,
     /// Bytes that the client takes per second; 0 for all at once.
     pub drain_bytes_per_s: u64,
+    /// Watches through one member with the same number share a stream; 0 for one of its own.
+    pub stream: u32,
 }
 
 /// A client operation.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use prost::Message as _;
 use raft::eraftpb::{Entry, EntryType};
 
+use super::consensus::to_log_entry;
 use super::io::{Level, Note, Output, Outputs, Response, Stop};
 use super::running::{Running, Waiter};
 use super::time::Now;
@@ -42,8 +43,7 @@ impl Running {
         self.record_keys();
         self.persistence.advance(entry.index, entry.term);
         out.push(Output::Note(Note::Applied {
-            index: entry.index,
-            term: entry.term,
+            entry: to_log_entry(entry),
             revision: self.store.revision(),
             digest: self.digest(),
         }));

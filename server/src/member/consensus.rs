@@ -33,9 +33,10 @@ use crate::proto::raftpb;
 use crate::storage::log::{
     EntryKind, HardState, LogDurable, LogEntry, LogNumber, LogWrite, SnapshotMark, Staged,
 };
+pub(super) use convert::to_log_entry;
 use convert::{
-    addressed, last_alarm_request, role, to_hard_state, to_log_entry, to_raft_entry,
-    to_raft_hard_state, to_raft_kind,
+    addressed, last_alarm_request, role, to_hard_state, to_raft_entry, to_raft_hard_state,
+    to_raft_kind,
 };
 
 /// etcd's compile-time constants (contract-cluster.md, section 4.1).

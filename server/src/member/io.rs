@@ -19,7 +19,7 @@ use crate::storage::database::{
     DatabaseAnswer, DatabaseReceipt, DatabaseTask, DatabaseTaskId, DatabaseWrite, PinId,
     SnapshotTask,
 };
-use crate::storage::log::{LogDurable, SnapshotMark, Staged};
+use crate::storage::log::{LogDurable, LogEntry, SnapshotMark, Staged};
 use crate::storage::schema::DatabaseImage;
 
 /// A raft message between two members. Inside a process it stays in raft-rs's form;
@@ -493,10 +493,8 @@ pub enum Note {
     },
     /// An entry took effect.
     Applied {
-        /// Its index.
-        index: u64,
-        /// Its term.
-        term: u64,
+        /// The entry. The log may have been cut behind it by the end of the step.
+        entry: LogEntry,
         /// The store's revision afterwards.
         revision: i64,
         /// Digest of the replicated state afterwards (keys, leases, alarms, members).

@@ -51,6 +51,7 @@ const BETWEEN: Duration = Duration::from_secs(5);
 const FLAGS: &[(&str, &[&str])] = &[
     ("compaction-batch-limit", &["10", "100", "1000"]),
     ("initial-election-tick-advance", &["false"]),
+    ("max-request-bytes", &["98304"]),
     ("max-txn-ops", &["16", "128"]),
     ("pre-vote", &["false"]),
     ("snapshot-catchup-entries", &["10", "100", "5000"]),

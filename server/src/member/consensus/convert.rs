@@ -45,7 +45,7 @@ pub(super) fn to_hard_state(state: &eraftpb::HardState) -> HardState {
     HardState { term: state.term, vote: state.vote, commit: state.commit }
 }
 
-pub(super) fn to_log_entry(entry: &Entry) -> LogEntry {
+pub(in crate::member) fn to_log_entry(entry: &Entry) -> LogEntry {
     LogEntry {
         kind: match entry.entry_type {
             EntryType::EntryNormal => EntryKind::Normal,

@@ -74,6 +74,12 @@ pub const ENTRY: Entry = Entry {
             meaning: "how many watches are wrong on purpose",
         },
         Parameter {
+            name: "shared",
+            kind: Kind::Percent,
+            default: "30%",
+            meaning: "how many of the others share streams, two of them at each member",
+        },
+        Parameter {
             name: "compact",
             kind: Kind::Span,
             default: "",
@@ -120,6 +126,7 @@ impl Watching {
                 open: settings.span("open").expect("every parameter is set"),
                 slow: number("slow"),
                 invalid_per_10k: number("invalid") as u32,
+                shared_per_10k: number("shared") as u32,
             },
             compactor: settings.span("compact").map(|every| Compactor::new(every, pool.all())),
             pool,

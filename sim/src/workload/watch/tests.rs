@@ -61,6 +61,7 @@ fn every_kind_of_watch_occurs() {
     some("requests for progress", &|watch| watch.request_progress_ms > 0);
     some("fragments", &|watch| watch.fragment);
     some("slow", &|watch| watch.drain_bytes_per_s > 0);
+    some("shared streams", &|watch| watch.stream > 0);
     let is_ahead = |(_, watch, messages): &Seen<'_>| {
         messages.first().is_some_and(|created| watch.start_revision > created.revision + 1)
     };

@@ -12,6 +12,9 @@ use crate::workload::pool::Pool;
 /// How far from the newest revision seen a watch starts, before or behind it.
 const OFFSET_MAX: u64 = 100;
 
+/// So many streams are shared at a member.
+const SHARED_STREAMS: u64 = 2;
+
 /// What all watchers have in common.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Habits {
@@ -21,6 +24,8 @@ pub(super) struct Habits {
     pub slow: u64,
     /// How many are wrong on purpose.
     pub invalid_per_10k: u32,
+    /// How many share a stream.
+    pub shared_per_10k: u32,
 }
 
 /// Where a watch starts.
@@ -141,6 +146,9 @@ fn dressed(pool: &Pool, habits: &Habits, stream: &mut ChaCha8Rng) -> Watch {
     let (asks, is_slow) = (one_in(2), one_in(6));
     let request_progress_ms = if asks { stream.within(50..=500) } else { 0 };
     let drain_bytes_per_s = if is_slow { habits.slow } else { 0 };
+    // Who takes its time would hold up those that share its stream.
+    let is_shared = !is_slow && stream.chance_per_10k(habits.shared_per_10k);
+    let stream = if is_shared { stream.within(1..=SHARED_STREAMS) as u32 } else { 0 };
     Watch {
         key,
         range_end,
@@ -152,6 +160,7 @@ fn dressed(pool: &Pool, habits: &Habits, stream: &mut ChaCha8Rng) -> Watch {
         fragment,
         request_progress_ms,
         drain_bytes_per_s,
+        stream,
     }
 }
 

@@ -4,19 +4,23 @@
 //! leaves at once; requests to a member that does not serve clients yet wait there.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
 use detcd::api::ApiError;
-use detcd::member::io::StreamItem;
-use detsim_reports::record::{Call, Header, OpId, Outcome};
+use detcd::member::io::{StreamItem, StreamMessage};
+use detcd::proto::etcdserverpb as pb;
+use detsim_reports::record::{Call, Header, OpId, Outcome, Watch};
 
 use super::LoopWorld;
-use super::packet::Event;
+use super::packet::{Event, Packet};
 use crate::world::End;
 use crate::world::convert;
 
 /// Bytes that a client's stream takes before it must be told of more room.
 pub const WINDOW_BYTES: u64 = 64 * 1024;
+
+/// The id of responses that are for all watches of a stream.
+const TO_ALL: i64 = -1;
 
 /// What kind of answer an operation waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,24 +34,49 @@ pub enum Kind {
 }
 
 /// The reading side of a watch.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct WatchSide {
+    /// The operation that opened its stream, and names it.
+    pub stream: OpId,
     /// The member confirmed it.
     pub is_created: bool,
     /// Asks for progress after so much silence; 0 for never.
     pub progress_ns: u64,
-    /// Bytes that the client takes per second; 0 for all at once.
-    pub drain_bytes_per_s: u64,
     /// When the last message was taken.
     pub last_message: u64,
+    /// The last header.
+    pub header: Header,
+}
+
+/// The reading side of a stream of watches, which may be one.
+#[derive(Debug)]
+pub struct WatchStream {
+    member: usize,
+    /// What watches that share it call it; 0 when no more may join.
+    number: u32,
+    is_shared: bool,
+    /// The member's process has heard of it.
+    pub is_open: bool,
+    /// Its watches that have not ended.
+    pub watches: BTreeSet<OpId>,
+    lane: Lane,
+    /// Bytes that the client takes per second; 0 for all at once.
+    pub drain_bytes_per_s: u64,
     /// When the client has taken everything that arrived.
     pub free_at: u64,
     /// What arrived and was not taken.
     pub arrived: VecDeque<(StreamItem, u64)>,
     /// Bytes taken that the member was not told of.
     pub untold: u64,
-    /// The last header.
-    pub header: Header,
+}
+
+/// How far packets have come that may not overtake each other.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lane {
+    /// When the last packet to the member arrives.
+    pub up: u64,
+    /// When the last packet from the member arrives.
+    pub down: u64,
 }
 
 /// An operation that has not ended.
@@ -61,10 +90,7 @@ pub struct Pending {
     pub is_read: bool,
     /// It reached a process that serves clients.
     pub has_arrived: bool,
-    /// When the last packet to the member arrives.
-    pub up: u64,
-    /// When the last packet from the member arrives.
-    pub down: u64,
+    lane: Lane,
     /// Of a watch.
     pub watch: Option<Box<WatchSide>>,
 }
@@ -73,6 +99,7 @@ pub struct Pending {
 #[derive(Debug, Default)]
 pub struct Clients {
     pending: BTreeMap<OpId, Pending>,
+    streams: BTreeMap<OpId, WatchStream>,
     timeouts: BinaryHeap<Reverse<(u64, OpId)>>,
     /// When `Event::ClientTimeouts` comes next; 0 when it does not.
     armed: u64,
@@ -81,20 +108,13 @@ pub struct Clients {
 impl Pending {
     /// An operation that is being sent.
     pub fn new(call: &Call, member: usize) -> Pending {
-        let (kind, watch) = match call {
-            Call::Watch(watch) => {
-                let side = WatchSide {
-                    progress_ns: watch.request_progress_ms * 1_000_000,
-                    drain_bytes_per_s: watch.drain_bytes_per_s,
-                    ..WatchSide::default()
-                };
-                (Kind::Watch, Some(Box::new(side)))
-            }
-            Call::LeaseKeepAlive { .. } => (Kind::KeepAlive, None),
-            _ => (Kind::Unary, None),
+        let kind = match call {
+            Call::Watch(_) => Kind::Watch,
+            Call::LeaseKeepAlive { .. } => Kind::KeepAlive,
+            _ => Kind::Unary,
         };
         let is_read = convert::is_read(call);
-        Pending { member, kind, is_read, has_arrived: false, up: 0, down: 0, watch }
+        Pending { member, kind, is_read, has_arrived: false, lane: Lane::default(), watch: None }
     }
 
     /// How it ends when nobody answers it.
@@ -143,9 +163,113 @@ impl Clients {
         self.get(op)?.watch.as_deref_mut()
     }
 
-    /// Ends an operation.
+    /// The stream of this name.
+    pub fn stream(&mut self, name: OpId) -> Option<&mut WatchStream> {
+        self.streams.get_mut(&name)
+    }
+
+    /// Puts a watch on the stream of its number at its member, or on one of its own. Tells whether
+    /// it shares it with others, that are there or may come.
+    pub fn join(&mut self, op: OpId, member: usize, watch: &Watch) -> (WatchSide, bool) {
+        let is_shared = watch.stream > 0;
+        let mut open = self.streams.iter_mut();
+        let joined =
+            open.find(|(_, it)| is_shared && it.member == member && it.number == watch.stream);
+        let stream = match joined {
+            Some((name, stream)) => {
+                stream.watches.insert(op);
+                *name
+            }
+            None => {
+                let stream = WatchStream {
+                    member,
+                    number: watch.stream,
+                    is_shared,
+                    is_open: false,
+                    watches: BTreeSet::from([op]),
+                    lane: Lane::default(),
+                    drain_bytes_per_s: watch.drain_bytes_per_s,
+                    free_at: 0,
+                    arrived: VecDeque::new(),
+                    untold: 0,
+                };
+                self.streams.insert(op, stream);
+                op
+            }
+        };
+        let side = WatchSide {
+            stream,
+            is_created: false,
+            progress_ns: watch.request_progress_ms * 1_000_000,
+            last_message: 0,
+            header: Header::default(),
+        };
+        (side, is_shared)
+    }
+
+    /// The operations that end with this one, or with the stream of this name.
+    pub fn together(&self, name: OpId) -> Vec<OpId> {
+        let own = self.pending.get(&name).and_then(|it| it.watch.as_ref()).map(|it| it.stream);
+        match self.streams.get(&own.unwrap_or(name)) {
+            Some(stream) => stream.watches.iter().copied().collect(),
+            None => self.pending.contains_key(&name).then_some(name).into_iter().collect(),
+        }
+    }
+
+    /// The watches of a stream that a response is for.
+    pub fn addressees(&self, name: OpId, response: &pb::WatchResponse) -> Vec<OpId> {
+        let Some(stream) = self.streams.get(&name) else { return Vec::new() };
+        let is_created = |op: &OpId| {
+            let watch = self.pending.get(op).and_then(|pending| pending.watch.as_ref());
+            watch.is_some_and(|watch| watch.is_created)
+        };
+        let watches = stream.watches.iter().copied();
+        match response.watch_id {
+            _ if !stream.is_shared => watches.collect(),
+            // One that is refused gets no id; the member answers in order.
+            TO_ALL if response.created => watches.filter(|op| !is_created(op)).take(1).collect(),
+            TO_ALL => watches.filter(is_created).collect(),
+            id => watches.filter(|op| watch_id(*op) == id).collect(),
+        }
+    }
+
+    /// Nobody joins the streams to a member any more.
+    pub fn break_streams(&mut self, member: usize) {
+        for stream in self.streams.values_mut().filter(|stream| stream.member == member) {
+            stream.number = 0;
+        }
+    }
+
+    /// What a member hears of an operation for which nobody waits any more, and under which name.
+    pub fn farewell(&self, op: OpId) -> Option<(OpId, Packet)> {
+        let pending = self.pending.get(&op)?;
+        let packet = match (pending.kind, &pending.watch) {
+            (Kind::Unary, _) => Packet::Cancel(op),
+            (_, Some(watch)) => {
+                let name = watch.stream;
+                let is_last = self.streams.get(&name).is_none_or(|it| it.watches.len() == 1);
+                let farewell = match is_last {
+                    true => Packet::StreamClose(name),
+                    false => Packet::StreamMessage(name, Box::new(cancel(op))),
+                };
+                return Some((name, farewell));
+            }
+            _ => Packet::StreamClose(op),
+        };
+        Some((op, packet))
+    }
+
+    /// Ends an operation, and its stream with the last one.
     pub fn take(&mut self, op: OpId) -> Option<Pending> {
-        self.pending.remove(&op)
+        let pending = self.pending.remove(&op)?;
+        let name = pending.watch.as_ref().map(|watch| watch.stream);
+        if let Some((name, stream)) = name.and_then(|name| Some((name, self.stream(name)?))) {
+            stream.watches.remove(&op);
+            if stream.watches.is_empty() {
+                self.streams.remove(&name);
+            }
+        }
+        Some(pending)
     }
 
     /// Operations at a member for which a test holds, in order.
@@ -154,11 +278,41 @@ impl Clients {
         at_member.filter(|(_, pending)| test(pending)).map(|(op, _)| *op).collect()
     }
 
+    /// The member that packets of an operation or stream pass to and from, and how far they came.
+    pub fn lane(&mut self, name: OpId) -> Option<(usize, &mut Lane)> {
+        let stream = match self.pending.get(&name) {
+            Some(pending) => pending.watch.as_ref().map(|watch| watch.stream),
+            None => Some(name),
+        };
+        match stream {
+            Some(stream) => {
+                let stream = self.streams.get_mut(&stream)?;
+                Some((stream.member, &mut stream.lane))
+            }
+            None => {
+                let pending = self.pending.get_mut(&name)?;
+                Some((pending.member, &mut pending.lane))
+            }
+        }
+    }
+
     /// What a packet of an operation that goes to `to` may not overtake.
     pub fn floor(&mut self, op: OpId, to: End) -> Option<&mut u64> {
-        let pending = self.pending.get_mut(&op)?;
-        Some(if to == End::Clients { &mut pending.down } else { &mut pending.up })
+        let (_, lane) = self.lane(op)?;
+        Some(if to == End::Clients { &mut lane.down } else { &mut lane.up })
     }
+}
+
+/// The id that a client gives to a watch on a shared stream.
+pub fn watch_id(op: OpId) -> i64 {
+    i64::from(op.0) + 1
+}
+
+/// Ends one watch of a shared stream.
+fn cancel(op: OpId) -> StreamMessage {
+    let request = pb::WatchCancelRequest { watch_id: watch_id(op) };
+    let request = pb::watch_request::RequestUnion::CancelRequest(request);
+    StreamMessage::Watch(pb::WatchRequest { request_union: Some(request) })
 }
 
 impl LoopWorld {

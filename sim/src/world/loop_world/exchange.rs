@@ -4,17 +4,28 @@ use detcd::api::ApiError;
 use detcd::member::id::{RequestId, StreamId};
 use detcd::member::io::{CallOptions, Input, Request, Response, StreamItem, StreamMessage};
 use detcd::proto::etcdserverpb as pb;
-use detsim_reports::record::{Body, Call, OpId, Outcome, Reply};
+use detsim_reports::record::{Body, Call, Header, OpId, Outcome, Reply, WatchMessage};
 
 use super::LoopWorld;
 use super::calls::Bounce;
-use super::client::{Kind, Pending, WINDOW_BYTES};
+use super::client::{self, Kind, Pending, WINDOW_BYTES};
 use super::packet::{Event, Packet};
 use crate::world::convert::{self, Shape};
 use crate::world::{End, WorldEvent};
 
 /// What a request or answer takes on the wire beside its payload, about.
 const FRAME_BYTES: u64 = 120;
+
+/// Gives a watch that is asked for the id that its client chose.
+fn name_watch(shape: &mut Shape, id: i64) {
+    if let Shape::Stream(_, message) = shape
+        && let StreamMessage::Watch(request) = &mut **message
+        && let Some(pb::watch_request::RequestUnion::CreateRequest(create)) =
+            &mut request.request_union
+    {
+        create.watch_id = id;
+    }
+}
 
 impl LoopWorld {
     /// A client sends an operation.
@@ -24,30 +35,39 @@ impl LoopWorld {
                 Call::Put(put) => (put.key.0.len() + put.value.0.len()) as u64,
                 _ => 0,
             };
-        self.await_op(op, Pending::new(call, member), deadline);
-        self.send_up(op, bytes, Packet::Request(op, convert::shape(call)));
+        let mut pending = Pending::new(call, member);
+        let mut shape = convert::shape(call);
+        if let Call::Watch(watch) = call {
+            let (side, is_shared) = self.clients.join(op, member, watch);
+            pending.watch = Some(Box::new(side));
+            if is_shared {
+                name_watch(&mut shape, client::watch_id(op));
+            }
+        }
+        self.await_op(op, pending, deadline);
+        self.send_up(op, bytes, Packet::Request(op, shape));
     }
 
-    /// Sends a packet of an operation to its member.
-    fn send_up(&mut self, op: OpId, bytes: u64, packet: Packet) {
-        let Some(pending) = self.clients.get(op) else { return };
-        let (to, floor) = (End::Member(pending.member), pending.up);
+    /// Sends a packet of an operation, or of a stream of watches, to its member.
+    fn send_up(&mut self, name: OpId, bytes: u64, packet: Packet) {
+        let Some((member, lane)) = self.clients.lane(name) else { return };
+        let (to, floor) = (End::Member(member), lane.up);
         let arrival = self.transmit(End::Clients, to, bytes, floor, packet);
-        if let (Some(at), Some(pending)) = (arrival, self.clients.get(op)) {
-            pending.up = at;
+        if let (Some(at), Some((_, lane))) = (arrival, self.clients.lane(name)) {
+            lane.up = at;
         }
     }
 
-    /// Sends a packet of an operation from a member to its client.
-    fn send_down(&mut self, place: usize, op: OpId, bytes: u64, packet: Packet) {
-        let floor = match self.clients.get(op) {
-            Some(pending) if pending.member == place => pending.down,
+    /// Sends a packet of an operation, or of a stream of watches, from a member to its client.
+    fn send_down(&mut self, place: usize, name: OpId, bytes: u64, packet: Packet) {
+        let floor = match self.clients.lane(name) {
+            Some((member, lane)) if member == place => lane.down,
             // Nobody waits for it.
             _ => return,
         };
         let arrival = self.transmit(End::Member(place), End::Clients, bytes, floor, packet);
-        if let (Some(at), Some(pending)) = (arrival, self.clients.get(op)) {
-            pending.down = at;
+        if let (Some(at), Some((_, lane))) = (arrival, self.clients.lane(name)) {
+            lane.down = at;
         }
     }
 
@@ -69,9 +89,15 @@ impl LoopWorld {
                 self.step(place, Input::Request { id, request, options });
             }
             Shape::Stream(kind, message) => {
-                let id = StreamId(u64::from(op.0));
+                let name = self.clients.watch(op).map_or(op, |watch| watch.stream);
+                let stream = self.clients.stream(name);
+                let is_open =
+                    stream.is_some_and(|stream| std::mem::replace(&mut stream.is_open, true));
+                let id = StreamId(u64::from(name.0));
                 let window_bytes = WINDOW_BYTES;
-                self.step(place, Input::StreamOpen { id, kind, options, window_bytes });
+                if !is_open {
+                    self.step(place, Input::StreamOpen { id, kind, options, window_bytes });
+                }
                 self.step(place, Input::StreamMessage { id, message: *message });
             }
         }
@@ -158,24 +184,32 @@ impl LoopWorld {
             Packet::Refused(op) => {
                 self.complete(op, Outcome::Fail("connection refused".to_owned()));
             }
-            Packet::Lost(op) => {
-                let Some(pending) = self.clients.get(op) else { return };
-                let outcome = pending.unanswered("connection lost");
-                self.take_leave(op);
-                self.complete(op, outcome);
+            Packet::Lost(name) => {
+                for op in self.clients.together(name) {
+                    let Some(pending) = self.clients.get(op) else { continue };
+                    let outcome = pending.unanswered("connection lost");
+                    self.take_leave(op);
+                    self.complete(op, outcome);
+                }
             }
-            Packet::Item(op, item, bytes) => self.item_arrived(op, *item, bytes),
-            Packet::StreamEnd(op, result) => {
-                let Some(pending) = self.clients.get(op) else { return };
-                let outcome = match (result, pending.kind) {
-                    (Ok(()), Kind::Watch) => return self.watch_ended(op),
-                    (Ok(()), _) => pending.unanswered("the stream ended without an answer"),
-                    (Err(error), _) => pending.refused(error),
-                };
-                self.complete(op, outcome);
+            Packet::Item(name, item, bytes) => self.item_arrived(name, *item, bytes),
+            Packet::StreamEnd(name, result) => {
+                for op in self.clients.together(name) {
+                    self.ended_with_stream(op, result);
+                }
             }
             other => unreachable!("{other:?} does not go to clients"),
         }
+    }
+
+    fn ended_with_stream(&mut self, op: OpId, result: Result<(), ApiError>) {
+        let Some(pending) = self.clients.get(op) else { return };
+        let outcome = match (result, pending.kind) {
+            (Ok(()), Kind::Watch) => return self.watch_ended(op),
+            (Ok(()), _) => pending.unanswered("the stream ended without an answer"),
+            (Err(error), _) => pending.refused(error),
+        };
+        self.complete(op, outcome);
     }
 
     fn complete(&mut self, op: OpId, outcome: Outcome) {
@@ -206,63 +240,73 @@ impl LoopWorld {
 
     /// The member hears, if it can, that nobody waits for an operation any more.
     fn take_leave(&mut self, op: OpId) {
-        let Some(pending) = self.clients.get(op) else { return };
-        let farewell = match pending.kind {
-            Kind::Unary => Packet::Cancel(op),
-            Kind::KeepAlive | Kind::Watch => Packet::StreamClose(op),
-        };
-        self.send_up(op, FRAME_BYTES, farewell);
+        if let Some((name, farewell)) = self.clients.farewell(op) {
+            self.send_up(name, FRAME_BYTES, farewell);
+        }
     }
 
     /// A message arrives on a stream.
-    fn item_arrived(&mut self, op: OpId, item: StreamItem, bytes: u64) {
+    fn item_arrived(&mut self, name: OpId, item: StreamItem, bytes: u64) {
         if let StreamItem::KeepAlive(response) = &item {
-            self.send_up(op, FRAME_BYTES, Packet::StreamClose(op));
-            return self.complete(op, Outcome::Ok(convert::keep_alive(response)));
+            self.take_leave(name);
+            return self.complete(name, Outcome::Ok(convert::keep_alive(response)));
         }
         let now = self.now;
-        let Some(watch) = self.clients.watch(op) else { return };
-        if watch.drain_bytes_per_s == 0 {
-            return self.take_item(op, item, bytes);
+        let Some(stream) = self.clients.stream(name) else { return };
+        if stream.drain_bytes_per_s == 0 {
+            return self.take_item(name, item, bytes);
         }
-        let takes = u128::from(bytes.max(1)) * 1_000_000_000 / u128::from(watch.drain_bytes_per_s);
-        watch.free_at = watch.free_at.max(now) + takes as u64;
-        watch.arrived.push_back((item, bytes));
-        self.queue.push(watch.free_at, Event::Drain(op));
+        let rate = u128::from(stream.drain_bytes_per_s);
+        let takes = u128::from(bytes.max(1)) * 1_000_000_000 / rate;
+        stream.free_at = stream.free_at.max(now) + takes as u64;
+        stream.arrived.push_back((item, bytes));
+        self.queue.push(stream.free_at, Event::Drain(name));
     }
 
     /// A slow client takes the next message.
-    pub(super) fn drain(&mut self, op: OpId) {
-        let next = self.clients.watch(op).and_then(|watch| watch.arrived.pop_front());
+    pub(super) fn drain(&mut self, name: OpId) {
+        let next = self.clients.stream(name).and_then(|stream| stream.arrived.pop_front());
         if let Some((item, bytes)) = next {
-            self.take_item(op, item, bytes);
+            self.take_item(name, item, bytes);
         }
     }
 
-    /// A client takes a message of a watch.
-    fn take_item(&mut self, op: OpId, item: StreamItem, bytes: u64) {
+    /// A client takes a message of a stream of watches.
+    fn take_item(&mut self, name: OpId, item: StreamItem, bytes: u64) {
         let StreamItem::Watch(response) = item else { return };
+        let Some(stream) = self.clients.stream(name) else { return };
+        stream.untold += bytes;
+        let told =
+            if stream.untold >= WINDOW_BYTES / 4 { std::mem::take(&mut stream.untold) } else { 0 };
+        let watches = self.clients.addressees(name, &response);
+        let header = convert::header(response.header);
+        let message = convert::watch_message(response);
+        let has_ended = message.canceled;
+        if let Some((last, others)) = watches.split_last() {
+            for op in others {
+                self.watch_message_taken(*op, header, message.clone());
+            }
+            self.watch_message_taken(*last, header, message);
+        }
+        if told > 0 {
+            self.send_up(name, FRAME_BYTES, Packet::Window(name, told));
+        }
+        for op in watches.into_iter().filter(|_| has_ended) {
+            self.close_watch(op);
+        }
+    }
+
+    fn watch_message_taken(&mut self, op: OpId, header: Header, message: WatchMessage) {
         let now = self.now;
         let Some(watch) = self.clients.watch(op) else { return };
-        watch.header = convert::header(response.header);
+        watch.header = header;
         watch.last_message = now;
-        watch.untold += bytes;
-        let told =
-            if watch.untold >= WINDOW_BYTES / 4 { std::mem::take(&mut watch.untold) } else { 0 };
         let progress = watch.progress_ns;
         let is_first = !std::mem::replace(&mut watch.is_created, true);
         if is_first && progress > 0 {
             self.queue.push(now + progress, Event::Progress(op));
         }
-        let message = convert::watch_message(response);
-        let has_ended = message.canceled;
         self.happened.push_back(WorldEvent::Watched { op, message });
-        if told > 0 {
-            self.send_up(op, FRAME_BYTES, Packet::Window(op, told));
-        }
-        if has_ended {
-            self.close_watch(op);
-        }
     }
 
     /// Asks a silent watch for progress.
@@ -277,14 +321,15 @@ impl LoopWorld {
         let again = now + watch.progress_ns;
         let request = pb::watch_request::RequestUnion::ProgressRequest(pb::WatchProgressRequest {});
         let message = StreamMessage::Watch(pb::WatchRequest { request_union: Some(request) });
-        self.send_up(op, FRAME_BYTES, Packet::StreamMessage(op, Box::new(message)));
+        let name = watch.stream;
+        self.send_up(name, FRAME_BYTES, Packet::StreamMessage(name, Box::new(message)));
         self.queue.push(again, Event::Progress(op));
     }
 
     /// The client ends a watch.
     pub(super) fn close_watch(&mut self, op: OpId) {
         if self.clients.watch(op).is_some() {
-            self.send_up(op, FRAME_BYTES, Packet::StreamClose(op));
+            self.take_leave(op);
             self.watch_ended(op);
         }
     }
@@ -297,6 +342,7 @@ impl LoopWorld {
 
     /// The connections of clients to a member are reset.
     pub(super) fn clients_reset(&mut self, place: usize) {
+        self.clients.break_streams(place);
         let all = self.clients.select(place, |_| true);
         for op in all {
             let (from, to) = (End::Member(place), End::Clients);
@@ -309,6 +355,7 @@ impl LoopWorld {
     /// certainly had no effect.
     pub(super) fn clients_orphaned(&mut self, place: usize, not_taken: Vec<Packet>) {
         let here = End::Member(place);
+        self.clients.break_streams(place);
         for packet in not_taken {
             self.bounce(here, End::Clients, packet, Bounce::Refused);
         }

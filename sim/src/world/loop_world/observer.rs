@@ -10,7 +10,7 @@ use detcd::member::RaftView;
 use detcd::member::id::{ClusterId, MemberId, RequestId};
 use detcd::member::io::{Note, RaftMessage, Role};
 use detcd::proto::raftpb::MessageType;
-use detcd::storage::log::EntryKind;
+use detcd::storage::log::{EntryKind, LogEntry};
 use detsim_reports::record::{
     Applied, Call, Command, Committed, Internals, OpId, RaftRole, RaftState, Repair, Sample, Time,
     VoteSent,
@@ -59,12 +59,15 @@ impl Observer {
             Note::Proposed { request: RequestId(op), entry_id } => {
                 self.proposed.insert((seen.identity.1, *entry_id), OpId(*op as u32));
             }
-            Note::Applied { index, term, revision, digest } => {
-                self.applied(seen, (*index, *term), (*revision, *digest), machine);
+            Note::Applied { entry, revision, digest } => {
+                self.applied(seen, (entry.index, entry.term), (*revision, *digest));
+                self.commit(seen, entry.index - 1, machine);
+                self.commit_entry(seen, entry);
             }
             Note::Loaded { index, term, revision, digest, voters, learners } => {
                 self.ledger.loaded(seen, *index, voters, learners);
-                self.applied(seen, (*index, *term), (*revision, *digest), machine);
+                self.applied(seen, (*index, *term), (*revision, *digest));
+                self.commit(seen, *index, machine);
             }
             Note::Configured { index, voters, learners } => {
                 self.ledger.configured(seen, *index, voters, learners);
@@ -78,13 +81,7 @@ impl Observer {
     }
 
     /// A member has the effects of everything up to an entry.
-    fn applied(
-        &mut self,
-        seen: Seen,
-        (index, term): (u64, u64),
-        (revision, digest): (i64, u64),
-        machine: &dyn Machine,
-    ) {
+    fn applied(&mut self, seen: Seen, (index, term): (u64, u64), (revision, digest): (i64, u64)) {
         self.internals.applied.push(Applied {
             at: Time(seen.at),
             cluster: seen.identity.1.0,
@@ -95,36 +92,45 @@ impl Observer {
             revision,
             digest,
         });
-        self.commit(seen, index, machine);
         self.ledger.applied(seen, index);
     }
 
-    /// Records the entries up to `index` that no member applied before.
+    /// Records the entries up to `index` that no member applied before, as far as the log has them.
     fn commit(&mut self, seen: Seen, index: u64, machine: &dyn Machine) {
+        let mut last = self.committed.get(&seen.identity.1).copied().unwrap_or(0);
+        while last < index {
+            let Some(entry) = machine.entry(last + 1) else { return };
+            last += 1;
+            self.commit_entry(seen, &entry);
+        }
+    }
+
+    /// Records an entry, if it is the next.
+    fn commit_entry(&mut self, seen: Seen, entry: &LogEntry) {
         let cluster = seen.identity.1;
         let last = self.committed.entry(cluster).or_insert(0);
-        while *last < index {
-            let Some(entry) = machine.entry(*last + 1) else { return };
-            *last += 1;
-            let decoded = match entry.kind {
-                EntryKind::Normal => decode_normal(&entry.data),
-                EntryKind::ConfChange => decode_conf_change(&entry.data),
-            };
-            let op = self.proposed.remove(&(cluster, decoded.id)).filter(|_| decoded.id != 0);
-            let command = match (decoded.command, op) {
-                // Nobody asked for it: the leader revokes what expired.
-                (Command::Client(Call::LeaseRevoke { id }), None) => Command::LeaseExpired { id },
-                (command, _) => command,
-            };
-            self.internals.committed.push(Committed {
-                at: Time(seen.at),
-                cluster: cluster.0,
-                index: entry.index,
-                term: entry.term,
-                command,
-                op,
-            });
+        if entry.index != *last + 1 {
+            return;
         }
+        *last += 1;
+        let decoded = match entry.kind {
+            EntryKind::Normal => decode_normal(&entry.data),
+            EntryKind::ConfChange => decode_conf_change(&entry.data),
+        };
+        let op = self.proposed.remove(&(cluster, decoded.id)).filter(|_| decoded.id != 0);
+        let command = match (decoded.command, op) {
+            // Nobody asked for it: the leader revokes what expired.
+            (Command::Client(Call::LeaseRevoke { id }), None) => Command::LeaseExpired { id },
+            (command, _) => command,
+        };
+        self.internals.committed.push(Committed {
+            at: Time(seen.at),
+            cluster: cluster.0,
+            index: entry.index,
+            term: entry.term,
+            command,
+            op,
+        });
     }
 
     /// A raft message leaves a member: votes and acknowledgements are remembered.

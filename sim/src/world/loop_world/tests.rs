@@ -5,3 +5,4 @@ mod links;
 mod processes;
 mod requests;
 mod script;
+mod watches;

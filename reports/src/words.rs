@@ -2,8 +2,8 @@
 //! is long is cut, and says so.
 
 use crate::record::{
-    Blob, Body, Call, Compare, Event, KeyValue, Operation, Operator, Outcome, Range, RangeReply,
-    Reply, Target, Txn, TxnOp, TxnOpReply, TxnReply, WatchMessage,
+    Alarm, AlarmEntry, Blob, Body, Call, Compare, Event, KeyValue, Operation, Operator, Outcome,
+    Range, RangeReply, Reply, Target, Txn, TxnOp, TxnOpReply, TxnReply, WatchMessage,
 };
 
 /// Characters of a key or value that are shown.
@@ -74,6 +74,10 @@ pub fn call(call: &Call) -> String {
         Call::Status => "status".to_owned(),
         Call::HashKv { revision: 0 } => "hash".to_owned(),
         Call::HashKv { revision } => format!("hash at {revision}"),
+        Call::AlarmList => "list alarms".to_owned(),
+        Call::AlarmRaise(entry) => format!("raise alarm {}", alarm(entry)),
+        Call::AlarmDisarm(entry) => format!("disarm alarm {}", alarm(entry)),
+        Call::Defragment => "defragment".to_owned(),
     }
 }
 
@@ -93,6 +97,14 @@ pub const fn kind(call: &Call) -> char {
         | Call::LeaseLeases => 'l',
         _ => 'o',
     }
+}
+
+fn alarm(entry: &AlarmEntry) -> String {
+    let name = match entry.alarm {
+        Alarm::NoSpace => "no space",
+        Alarm::Corrupt => "corrupt",
+    };
+    format!("{name} of {:x}", entry.member)
 }
 
 fn span(key: &Blob, end: &Blob) -> String {
@@ -222,7 +234,9 @@ fn body(body: &Body) -> String {
         }
         Body::HashKv { hash, hash_revision, .. } => format!("hash {hash:08x} at {hash_revision}"),
         Body::WatchClosed => "closed".to_owned(),
-        Body::Compact | Body::LeaseRevoke | Body::MoveLeader => String::new(),
+        Body::Alarms(alarms) if alarms.is_empty() => "no alarm".to_owned(),
+        Body::Alarms(alarms) => listed(alarms, alarm),
+        Body::Compact | Body::LeaseRevoke | Body::MoveLeader | Body::Defragment => String::new(),
     }
 }
 

@@ -212,6 +212,33 @@ pub enum Call {
     MoveLeader { target: u64 },
     Status,
     HashKv { revision: i64 },
+    AlarmList,
+    AlarmRaise(AlarmEntry),
+    AlarmDisarm(AlarmEntry),
+    Defragment,
+}
+
+/// Why a cluster refuses changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Alarm {
+    /// A member has no space left.
+    NoSpace,
+    /// A member holds something else than the others.
+    Corrupt,
+}
+
+impl Alarm {
+    /// All of them, with the names that etcd gives them.
+    pub const NAMES: [(Alarm, &'static str); 2] =
+        [(Alarm::NoSpace, "NOSPACE"), (Alarm::Corrupt, "CORRUPT")];
+}
+
+/// An alarm and whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct AlarmEntry {
+    pub member: u64,
+    pub alarm: Alarm,
 }
 
 /// Stands where the history of another tool does not say what a reply said.
@@ -327,6 +354,9 @@ pub enum Body {
         compact_revision: i64,
         hash_revision: i64,
     },
+    /// All that are active, or those that were raised or disarmed.
+    Alarms(Vec<AlarmEntry>),
+    Defragment,
     /// A watch ended after its messages.
     WatchClosed,
 }

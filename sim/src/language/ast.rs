@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use detsim_reports::record::Alarm;
+
 use super::value::Settings;
 use crate::world::{ClockFault, DiskFault, MessageClass, Trap};
 
@@ -362,6 +364,40 @@ pub enum Request {
     Hash {
         revision: i64,
     },
+    AlarmList,
+    AlarmRaise(AlarmOf),
+    /// Every alarm that is active when none is named.
+    AlarmDisarm(Option<AlarmOf>),
+    Defragment,
+}
+
+/// An alarm and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlarmOf {
+    /// Which alarm.
+    pub alarm: Alarm,
+    /// The member's name; none for an alarm that is nobody's.
+    pub member: Option<String>,
+}
+
+impl AlarmOf {
+    /// The alarms by their words.
+    pub const WORDS: [(&'static str, Alarm); 2] =
+        [("nospace", Alarm::NoSpace), ("corrupt", Alarm::Corrupt)];
+
+    /// What stands where no member does.
+    pub const NOBODY: &'static str = "nobody";
+
+    /// The alarm's word.
+    pub fn word(&self) -> &'static str {
+        let word = AlarmOf::WORDS.iter().find(|(_, alarm)| *alarm == self.alarm);
+        word.map_or("", |(word, _)| word)
+    }
+
+    /// The member's name, or `nobody`.
+    pub fn whose(&self) -> &str {
+        self.member.as_deref().unwrap_or(AlarmOf::NOBODY)
+    }
 }
 
 impl Request {
@@ -410,6 +446,8 @@ pub enum Answer {
     Count(i64),
     /// The answer's revision.
     Revision(i64),
+    /// This alarm is among those of the answer.
+    Alarm(AlarmOf),
     /// The transaction took its first branch.
     Succeeded,
     /// It took its second.

@@ -4,8 +4,8 @@
 use std::fmt::{self, Write};
 
 use super::ast::{
-    Action, Answer, Compare, Direction, Expect, Extent, Flag, Line, Named, Operation, Request,
-    Script, Sides, StartAction, Statement, Target,
+    Action, AlarmOf, Answer, Compare, Direction, Expect, Extent, Flag, Line, Named, Operation,
+    Request, Script, Sides, StartAction, Statement, Target,
 };
 use super::flags;
 use super::parser::{CLASSES, DISK_FAULTS, OCCASIONS};
@@ -360,11 +360,22 @@ impl fmt::Display for Request {
             }
             Request::MoveLeader { to } => write!(f, "move-leader {to}"),
             Request::Status => f.write_str("status"),
+            Request::AlarmList => f.write_str("alarm-list"),
+            Request::AlarmRaise(alarm) => write!(f, "alarm-raise {alarm}"),
+            Request::AlarmDisarm(Some(alarm)) => write!(f, "alarm-disarm {alarm}"),
+            Request::AlarmDisarm(None) => f.write_str("alarm-disarm"),
+            Request::Defragment => f.write_str("defragment"),
             Request::Hash { revision } => {
                 f.write_str("hash")?;
                 write_number(f, "rev", *revision)
             }
         }
+    }
+}
+
+impl fmt::Display for AlarmOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.word(), self.whose())
     }
 }
 
@@ -390,6 +401,7 @@ impl fmt::Display for Answer {
             Answer::None => "none".to_owned(),
             Answer::Count(count) => format!("count={count}"),
             Answer::Revision(revision) => format!("revision={revision}"),
+            Answer::Alarm(alarm) => format!("{}={}", alarm.word(), alarm.whose()),
             Answer::Succeeded => "succeeded".to_owned(),
             Answer::NotSucceeded => "not-succeeded".to_owned(),
         })

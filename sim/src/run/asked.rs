@@ -5,7 +5,7 @@
 //! added twice, what was lost stays a minority, and nothing is asked while the outcome of an
 //! earlier change is unknown, or a member that was added is still joining.
 
-use detsim_reports::record::{Blob, Body, Call, MemberEntry, Outcome, Range, Reply};
+use detsim_reports::record::{AlarmEntry, Blob, Body, Call, MemberEntry, Outcome, Range, Reply};
 
 use super::by_hand::plain_call;
 use super::member::{Member, Role};
@@ -44,7 +44,10 @@ impl Runner<'_> {
             Request::MemberRemove { .. }
             | Request::MemberPromote { .. }
             | Request::MemberUpdate { .. }
-            | Request::MoveLeader { .. } => Some(Call::MemberList { linearizable: false }),
+            | Request::MoveLeader { .. }
+            | Request::AlarmRaise(_)
+            | Request::AlarmDisarm(Some(_)) => Some(Call::MemberList { linearizable: false }),
+            Request::AlarmDisarm(None) => Some(Call::AlarmList),
             Request::Compact { revision: None, .. } => {
                 let range = Range { key: Blob::text("\0"), count_only: true, ..Range::default() };
                 Some(Call::Range(range))
@@ -82,6 +85,13 @@ impl Runner<'_> {
             return self.incident(vec![asked.via], what);
         }
         let Outcome::Ok(Reply { header, body }) = outcome else { return };
+        if let Body::Alarms(active) = body {
+            for entry in active {
+                let asked = Asked { is_question: false, ..asked.clone() };
+                self.send_apart(asked, Call::AlarmDisarm(*entry));
+            }
+            return;
+        }
         let known = match body {
             Body::Members { members, .. } => members.as_slice(),
             _ => &[],
@@ -221,6 +231,14 @@ impl Runner<'_> {
             }
             Request::MoveLeader { to: Target::Name(name) } => {
                 Call::MoveLeader { target: id(name)? }
+            }
+            Request::AlarmRaise(alarm) => {
+                let member = alarm.member.as_deref().map_or(Ok(0), id)?;
+                Call::AlarmRaise(AlarmEntry { member, alarm: alarm.alarm })
+            }
+            Request::AlarmDisarm(Some(alarm)) => {
+                let member = alarm.member.as_deref().map_or(Ok(0), id)?;
+                Call::AlarmDisarm(AlarmEntry { member, alarm: alarm.alarm })
             }
             other => plain_call(other),
         })

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use detsim_reports::record::{
-    Blob, Body, Call, Compare, DeleteRange, KeyValue, MemberEntry, OpId, Operator, Outcome, Put,
-    Range, Reply, Severity, TxnOpReply,
+    AlarmEntry, Blob, Body, Call, Compare, DeleteRange, KeyValue, MemberEntry, OpId, Operator,
+    Outcome, Put, Range, Reply, Severity, TxnOpReply,
 };
 use detsim_reports::record::{Target as CompareTarget, Txn, TxnOp};
 
@@ -46,13 +46,21 @@ impl Runner<'_> {
             Ok(call) => self.ask_capable(via, &call, timeout)?,
             Err(ended) => ended,
         };
+        let ended = match &concrete.request {
+            Request::AlarmDisarm(None) => self.disarm(via, ended, timeout)?,
+            _ => ended,
+        };
         self.note_configuration(&concrete.request, &ended.outcome);
         let expected = match operation.expect.as_slice() {
             [] => &[Answer::Ok],
             some => some,
         };
         for answer in expected {
-            if let Err(found) = compare(answer, &ended.outcome) {
+            let alarm = match answer {
+                Answer::Alarm(alarm) => self.alarm(via, alarm, timeout)?.ok(),
+                _ => None,
+            };
+            if let Err(found) = compare(answer, alarm, &ended.outcome) {
                 let what = format!("`{concrete}`: expected {answer}, found {found}");
                 let operations = ended.op.into_iter().collect();
                 return Err(self.find_with(
@@ -64,6 +72,36 @@ impl Runner<'_> {
             }
         }
         Ok(concrete)
+    }
+
+    /// Disarms what a list of alarms tells; how the last of it ended.
+    fn disarm(&mut self, via: usize, listed: Ended, timeout: Duration) -> Result<Ended, Stop> {
+        let Outcome::Ok(Reply { body: Body::Alarms(active), .. }) = &listed.outcome else {
+            return Ok(listed);
+        };
+        let active = active.clone();
+        let mut last = listed;
+        for entry in active {
+            last = self.ask(via, Call::AlarmDisarm(entry), timeout)?;
+            if !matches!(last.outcome, Outcome::Ok(_)) {
+                break;
+            }
+        }
+        Ok(last)
+    }
+
+    /// An alarm with its member's identity.
+    fn alarm(
+        &mut self,
+        via: usize,
+        alarm: &ast::AlarmOf,
+        timeout: Duration,
+    ) -> Result<Result<AlarmEntry, Ended>, Stop> {
+        let member = match &alarm.member {
+            Some(name) => self.identity(via, name, timeout)?,
+            None => Ok(0),
+        };
+        Ok(member.map(|member| AlarmEntry { member, alarm: alarm.alarm }))
     }
 
     /// The first member that serves, or else the first that runs.
@@ -156,6 +194,14 @@ impl Runner<'_> {
                     Err(ended) => return Ok(Err(ended)),
                 }
             }
+            Request::AlarmRaise(alarm) => match self.alarm(via, alarm, timeout)? {
+                Ok(entry) => Call::AlarmRaise(entry),
+                Err(ended) => return Ok(Err(ended)),
+            },
+            Request::AlarmDisarm(Some(alarm)) => match self.alarm(via, alarm, timeout)? {
+                Ok(entry) => Call::AlarmDisarm(entry),
+                Err(ended) => return Ok(Err(ended)),
+            },
             other => plain_call(other),
         }))
     }
@@ -246,6 +292,9 @@ pub(super) fn plain_call(request: &Request) -> Call {
         Request::MemberList { serializable } => Call::MemberList { linearizable: !serializable },
         Request::Hash { revision } => Call::HashKv { revision: *revision },
         Request::Status => Call::Status,
+        // Which ones there are is asked first.
+        Request::AlarmList | Request::AlarmDisarm(None) => Call::AlarmList,
+        Request::Defragment => Call::Defragment,
         other => unreachable!("`{other}` needs a member's identity"),
     }
 }
@@ -327,14 +376,17 @@ fn comparison(compare: &ast::Compare) -> Compare {
     }
 }
 
-/// Compares; tells what was found instead.
-fn compare(answer: &Answer, outcome: &Outcome) -> Result<(), String> {
+/// Compares, with the alarm that an answer may ask for; tells what was found instead.
+fn compare(answer: &Answer, alarm: Option<AlarmEntry>, outcome: &Outcome) -> Result<(), String> {
     let holds = match (answer, outcome) {
         (Answer::Any, _) | (Answer::Ok, Outcome::Ok(_)) => true,
         (Answer::Fail(wanted), Outcome::Fail(text))
         | (Answer::Unknown(wanted), Outcome::Unknown(text))
         | (Answer::Error(wanted), Outcome::Fail(text) | Outcome::Unknown(text)) => {
             text.contains(wanted.as_str())
+        }
+        (Answer::Alarm(_), Outcome::Ok(Reply { body: Body::Alarms(active), .. })) => {
+            alarm.is_some_and(|alarm| active.contains(&alarm))
         }
         (wanted, Outcome::Ok(reply)) => compare_reply(wanted, reply),
         _ => false,
@@ -380,6 +432,7 @@ fn count(body: &Body) -> i64 {
         Body::DeleteRange { deleted, .. } => *deleted,
         Body::Members { members, .. } => members.len() as i64,
         Body::LeaseLeases { ids } => ids.len() as i64,
+        Body::Alarms(active) => active.len() as i64,
         other => keys(other).len() as i64,
     }
 }

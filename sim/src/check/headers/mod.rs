@@ -295,6 +295,7 @@ fn has_member_revision(call: &Call) -> bool {
             | Call::MemberPromote { .. }
             | Call::MemberList { .. }
             | Call::MoveLeader { .. }
+            | Call::Defragment
             | Call::Watch(_)
     )
 }

@@ -20,7 +20,7 @@ use super::value::{Entry, Kind, Parameter};
 use cursor::{Cursor, Parsed};
 
 /// The words that begin a statement.
-const STATEMENTS: [&str; 50] = [
+const STATEMENTS: [&str; 54] = [
     "worlds",
     "seed",
     "option",
@@ -71,10 +71,14 @@ const STATEMENTS: [&str; 50] = [
     "move-leader",
     "status",
     "hash",
+    "alarm-list",
+    "alarm-raise",
+    "alarm-disarm",
+    "defragment",
 ];
 
 /// Words that may follow a member's name, and so cannot be one.
-const RESERVED: [&str; 21] = [
+const RESERVED: [&str; 22] = [
     "clients",
     "never",
     "freeze",
@@ -96,6 +100,7 @@ const RESERVED: [&str; 21] = [
     "prefix",
     "serializable",
     "keys",
+    "nobody",
 ];
 
 /// Words for members by what they are.

@@ -1,6 +1,6 @@
 //! Client operations by hand, and what their answers must be.
 
-use super::super::ast::{Answer, Compare, Extent, Operation, Request, Target};
+use super::super::ast::{AlarmOf, Answer, Compare, Extent, Operation, Request, Target};
 use super::super::error::Problem;
 use super::super::lexer::TokenKind;
 use super::super::value::{self, Kind, Parameter, Settings, Value};
@@ -33,7 +33,7 @@ impl Scope {
         };
         let request = self.request(word, cursor)?;
         cursor.would_take("`via=`", ["via", "timeout"]);
-        Ok(Operation { request, via, timeout, expect: answers(cursor)? })
+        Ok(Operation { request, via, timeout, expect: self.answers(cursor)? })
     }
 
     /// `via=n1`, wherever it stands.
@@ -96,6 +96,18 @@ impl Scope {
             }
             "move-leader" => Request::MoveLeader { to: self.target(cursor)? },
             "status" => Request::Status,
+            "alarm-list" => Request::AlarmList,
+            "alarm-raise" => Request::AlarmRaise(self.alarm(cursor)?),
+            "alarm-disarm" => {
+                let words = AlarmOf::WORDS.map(|(word, _)| word);
+                let is_named = cursor.peek_word().is_some_and(|word| words.contains(&word));
+                if !is_named {
+                    cursor.would_take("an alarm", words);
+                    return Ok(Request::AlarmDisarm(None));
+                }
+                Request::AlarmDisarm(Some(self.alarm(cursor)?))
+            }
+            "defragment" => Request::Defragment,
             "hash" => {
                 let revision = cursor.settings(&[REV])?.number("rev").unwrap_or(0);
                 Request::Hash { revision: revision as i64 }
@@ -108,6 +120,83 @@ impl Scope {
         let urls = settings.text("urls");
         self.check_variables(cursor, urls.unwrap_or_default())?;
         Ok(urls.map(str::to_owned))
+    }
+
+    /// `corrupt n3`, `nospace nobody`.
+    fn alarm(&self, cursor: &mut Cursor) -> Parsed<AlarmOf> {
+        let words = AlarmOf::WORDS.map(|(word, _)| word);
+        let word = cursor.one_of("nospace or corrupt", &words)?;
+        let member = match cursor.takes(AlarmOf::NOBODY) {
+            true => None,
+            false => Some(self.member(cursor)?),
+        };
+        Ok(alarm_of(word, member))
+    }
+
+    /// `; expect ...`, if it follows.
+    fn answers(&self, cursor: &mut Cursor) -> Parsed<Vec<Answer>> {
+        if cursor.peek() != Some(&TokenKind::Semicolon) {
+            cursor.would_take("`; expect`", []);
+            return Ok(Vec::new());
+        }
+        cursor.advance();
+        cursor.must_take("expect")?;
+        let mut answers = Vec::new();
+        while answers.is_empty() || !cursor.at_end() {
+            answers.push(self.answer(cursor)?);
+        }
+        Ok(answers)
+    }
+
+    fn answer(&self, cursor: &mut Cursor) -> Parsed<Answer> {
+        let words = ["ok", "fail", "unknown", "error", "any", "none", "succeeded", "not-succeeded"];
+        let parameters = [
+            parameter("value", Kind::Text),
+            parameter("count", Kind::Count),
+            parameter("revision", Kind::Count),
+            parameter("nospace", Kind::Text),
+            parameter("corrupt", Kind::Text),
+        ];
+        let wanted = "ok, fail, unknown, error, any, none, succeeded, not-succeeded, value=, \
+                      count=, revision=, nospace= or corrupt=";
+        match cursor.setting(&parameters)? {
+            Some((name, Value::Text(text))) if name == "value" => return Ok(Answer::Value(text)),
+            Some((name, Value::Text(text))) => {
+                let member = (text != AlarmOf::NOBODY).then_some(text);
+                if let Some(member) = member.as_ref().filter(|it| !self.members.contains(it)) {
+                    let known = self.members.join(", ");
+                    let what =
+                        format!("`{name}=` takes a member ({known}) or nobody, found `{member}`");
+                    return cursor.invalid(&what);
+                }
+                return Ok(Answer::Alarm(alarm_of(&name, member)));
+            }
+            Some((name, Value::Count(number))) if name == "count" => {
+                return Ok(Answer::Count(number as i64));
+            }
+            Some((_, Value::Count(number))) => return Ok(Answer::Revision(number as i64)),
+            _ => {}
+        }
+        let word = cursor.one_of(wanted, &words)?;
+        let text = match cursor.peek() {
+            Some(TokenKind::Quoted(text)) if matches!(word, "fail" | "unknown" | "error") => {
+                text.clone()
+            }
+            _ => String::new(),
+        };
+        if !text.is_empty() {
+            cursor.advance();
+        }
+        Ok(match word {
+            "ok" => Answer::Ok,
+            "fail" => Answer::Fail(text),
+            "unknown" => Answer::Unknown(text),
+            "error" => Answer::Error(text),
+            "any" => Answer::Any,
+            "none" => Answer::None,
+            "succeeded" => Answer::Succeeded,
+            _ => Answer::NotSucceeded,
+        })
     }
 
     fn txn(&self, cursor: &mut Cursor) -> Parsed<Request> {
@@ -208,56 +297,8 @@ fn compact(cursor: &mut Cursor) -> Parsed<Request> {
     Ok(Request::Compact { revision, physical })
 }
 
-/// `; expect ...`, if it follows.
-fn answers(cursor: &mut Cursor) -> Parsed<Vec<Answer>> {
-    if cursor.peek() != Some(&TokenKind::Semicolon) {
-        cursor.would_take("`; expect`", []);
-        return Ok(Vec::new());
-    }
-    cursor.advance();
-    cursor.must_take("expect")?;
-    let mut answers = Vec::new();
-    while answers.is_empty() || !cursor.at_end() {
-        answers.push(answer(cursor)?);
-    }
-    Ok(answers)
-}
-
-fn answer(cursor: &mut Cursor) -> Parsed<Answer> {
-    let words = ["ok", "fail", "unknown", "error", "any", "none", "succeeded", "not-succeeded"];
-    let parameters = [
-        parameter("value", Kind::Text),
-        parameter("count", Kind::Count),
-        parameter("revision", Kind::Count),
-    ];
-    let wanted = "ok, fail, unknown, error, any, none, succeeded, not-succeeded, value=, count= or \
-                  revision=";
-    match cursor.setting(&parameters)? {
-        Some((_, Value::Text(text))) => return Ok(Answer::Value(text)),
-        Some((name, Value::Count(number))) if name == "count" => {
-            return Ok(Answer::Count(number as i64));
-        }
-        Some((_, Value::Count(number))) => return Ok(Answer::Revision(number as i64)),
-        _ => {}
-    }
-    let word = cursor.one_of(wanted, &words)?;
-    let text = match cursor.peek() {
-        Some(TokenKind::Quoted(text)) if matches!(word, "fail" | "unknown" | "error") => {
-            text.clone()
-        }
-        _ => String::new(),
-    };
-    if !text.is_empty() {
-        cursor.advance();
-    }
-    Ok(match word {
-        "ok" => Answer::Ok,
-        "fail" => Answer::Fail(text),
-        "unknown" => Answer::Unknown(text),
-        "error" => Answer::Error(text),
-        "any" => Answer::Any,
-        "none" => Answer::None,
-        "succeeded" => Answer::Succeeded,
-        _ => Answer::NotSucceeded,
-    })
+fn alarm_of(word: &str, member: Option<String>) -> AlarmOf {
+    let known = AlarmOf::WORDS.iter().find(|(known, _)| *known == word);
+    let (_, alarm) = known.expect("the parser has seen an alarm");
+    AlarmOf { alarm: *alarm, member }
 }

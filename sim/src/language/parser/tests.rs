@@ -206,6 +206,11 @@ fn operations_read_and_print_the_same() {
         "move-leader n2; expect error \"bad leader transferee\"",
         "status via=n1",
         "hash rev=3",
+        "alarm-list; expect count=2 corrupt=n3 nospace=nobody",
+        "alarm-raise corrupt n3 via=n1",
+        "alarm-disarm nospace nobody",
+        "alarm-disarm; expect none",
+        "defragment via=leader timeout=5s",
     ] {
         same(operation);
     }

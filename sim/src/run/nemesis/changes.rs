@@ -75,12 +75,21 @@ pub fn move_leader(view: &View, stream: &mut ChaCha8Rng) -> Parts {
     named.map(|to| (Duration::ZERO, ask(Request::MoveLeader { to }))).collect()
 }
 
+/// Draws whose databases are rewritten.
+pub fn defragment(settings: &Settings, view: &View, stream: &mut ChaCha8Rng) -> Parts {
+    let targets = view.named(&view.targets(settings, stream)).into_iter();
+    let ask = |via| Action::Ask(Box::new(operation(Request::Defragment, Some(via))));
+    targets.map(|via| (Duration::ZERO, ask(via))).collect()
+}
+
 /// Draws a call of an operator.
 pub fn call(settings: &Settings, view: &View, stream: &mut ChaCha8Rng) -> Parts {
     let via = view.named(&view.role("one", stream)).pop();
     let request = match stream.pick(settings.words("what")).as_str() {
         "compact" => Request::Compact { revision: None, physical: stream.chance_per_10k(2_500) },
         "hash" => Request::Hash { revision: 0 },
+        "defragment" => Request::Defragment,
+        "alarm-list" => Request::AlarmList,
         _ => Request::MemberList { serializable: false },
     };
     vec![(Duration::ZERO, Action::Ask(Box::new(operation(request, via))))]

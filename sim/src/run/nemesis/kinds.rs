@@ -36,7 +36,7 @@ const LIES: Kind = Kind::Words(&["syncs", "names", "lost-write", "misdirected-wr
 const LOSSES: Kind = Kind::Words(&words(&MISSING));
 const CLOCKS: Kind = Kind::Words(&["both", "wall"]);
 const CHANGES: Kind = Kind::Words(&["replace", "grow", "shrink", "learner"]);
-const CALLS: Kind = Kind::Words(&["compact", "hash", "member-list"]);
+const CALLS: Kind = Kind::Words(&["compact", "hash", "member-list", "defragment", "alarm-list"]);
 
 /// What a disk can lose, by its words.
 pub const MISSING: [(&str, Missing); 3] = [
@@ -331,6 +331,7 @@ pub const KINDS: &[Entry] = &[
             FOR,
         ],
     ),
+    nemesis("defragment", "members rewrite their databases, one or all at once", &[TARGETS, EVERY]),
     nemesis("move-leader", "the leader is asked to hand over to a follower", &[EVERY]),
     nemesis(
         "calls",

@@ -222,6 +222,7 @@ fn draw(kind: &str, settings: &Settings, view: &View, stream: &mut ChaCha8Rng) -
         "clients" if view.has_client_cuts => Vec::new(),
         "clients" => links::clients(settings, view, stream, lasts),
         "membership" => changes::membership(settings, view, stream, lasts),
+        "defragment" => changes::defragment(settings, view, stream),
         "move-leader" => changes::move_leader(view, stream),
         "calls" => changes::call(settings, view, stream),
         _ => hosts::draw(kind, settings, view, stream, lasts),

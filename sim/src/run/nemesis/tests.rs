@@ -62,6 +62,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("strobe every=1s for=1s", "clock n", "clock n"),
     ("freeze every=1s for=1s", "clock n", "drift=+0ppm"),
     ("membership change=replace every=1s for=2s", "member-remove n", "start n"),
+    ("defragment every=1s", "defragment via=n", "succeeds"),
     ("move-leader every=1s", "move-leader n", "succeeds"),
     ("calls every=1s", "", "succeeds"),
 ];

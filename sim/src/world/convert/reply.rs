@@ -3,8 +3,8 @@
 use detcd::member::io::Response;
 use detcd::proto::{etcdserverpb as pb, mvccpb};
 use detsim_reports::record::{
-    Blob, Body, Event, Header, KeyValue, MemberEntry, RangeReply, Reply, TxnOpReply, TxnReply,
-    WatchMessage,
+    Alarm, AlarmEntry, Blob, Body, Event, Header, KeyValue, MemberEntry, RangeReply, Reply,
+    TxnOpReply, TxnReply, WatchMessage,
 };
 
 /// A unary answer. `None` for answers to requests that no call makes.
@@ -58,9 +58,9 @@ pub fn reply(response: Response) -> Option<Reply> {
             };
             (r.header, body)
         }
-        Response::Alarm(_)
-        | Response::Defragment(_)
-        | Response::Hash(_)
+        Response::Alarm(r) => (r.header, Body::Alarms(alarms(&r.alarms))),
+        Response::Defragment(r) => (r.header, Body::Defragment),
+        Response::Hash(_)
         | Response::Downgrade(_)
         | Response::Auth(_)
         | Response::Lock(_)
@@ -71,6 +71,18 @@ pub fn reply(response: Response) -> Option<Reply> {
         | Response::Resign(_) => return None,
     };
     Some(Reply { header: self::header(header), body })
+}
+
+fn alarms(active: &[pb::AlarmMember]) -> Vec<AlarmEntry> {
+    let known = active.iter().filter_map(|active| {
+        let alarm = match active.alarm() {
+            pb::AlarmType::None => return None,
+            pb::AlarmType::Nospace => Alarm::NoSpace,
+            pb::AlarmType::Corrupt => Alarm::Corrupt,
+        };
+        Some(AlarmEntry { member: active.member_id, alarm })
+    });
+    known.collect()
 }
 
 /// The answer to one keep-alive.

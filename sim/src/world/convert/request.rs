@@ -3,8 +3,8 @@
 use detcd::member::io::{Request, StreamKind, StreamMessage};
 use detcd::proto::etcdserverpb as pb;
 use detsim_reports::record::{
-    Call, Compare, DeleteRange, Operator, Put, Range, SortOrder, SortTarget, Target, Txn, TxnOp,
-    Watch,
+    Alarm, AlarmEntry, Call, Compare, DeleteRange, Operator, Put, Range, SortOrder, SortTarget,
+    Target, Txn, TxnOp, Watch,
 };
 
 /// How a call reaches a member.
@@ -25,7 +25,8 @@ pub fn is_read(call: &Call) -> bool {
         | Call::LeaseLeases
         | Call::MemberList { .. }
         | Call::Status
-        | Call::HashKv { .. } => true,
+        | Call::HashKv { .. }
+        | Call::AlarmList => true,
         Call::Txn(txn) => is_read_txn(txn),
         Call::Put(_)
         | Call::DeleteRange(_)
@@ -37,7 +38,10 @@ pub fn is_read(call: &Call) -> bool {
         | Call::MemberRemove { .. }
         | Call::MemberUpdate { .. }
         | Call::MemberPromote { .. }
-        | Call::MoveLeader { .. } => false,
+        | Call::MoveLeader { .. }
+        | Call::AlarmRaise(_)
+        | Call::AlarmDisarm(_)
+        | Call::Defragment => false,
     }
 }
 
@@ -85,6 +89,12 @@ pub fn shape(call: &Call) -> Shape {
         }
         Call::Status => Request::Status(pb::StatusRequest {}),
         &Call::HashKv { revision } => Request::HashKv(pb::HashKvRequest { revision }),
+        Call::AlarmList => Request::Alarm(pb::AlarmRequest::default()),
+        Call::AlarmRaise(entry) => alarm_request(*entry, pb::alarm_request::AlarmAction::Activate),
+        Call::AlarmDisarm(entry) => {
+            alarm_request(*entry, pb::alarm_request::AlarmAction::Deactivate)
+        }
+        Call::Defragment => Request::Defragment(pb::DefragmentRequest {}),
         &Call::LeaseKeepAlive { id } => {
             let message = StreamMessage::KeepAlive(pb::LeaseKeepAliveRequest { id });
             return Shape::Stream(StreamKind::KeepAlive, Box::new(message));
@@ -95,6 +105,18 @@ pub fn shape(call: &Call) -> Shape {
         }
     };
     Shape::Unary(Box::new(request))
+}
+
+fn alarm_request(entry: AlarmEntry, action: pb::alarm_request::AlarmAction) -> Request {
+    let alarm = match entry.alarm {
+        Alarm::NoSpace => pb::AlarmType::Nospace,
+        Alarm::Corrupt => pb::AlarmType::Corrupt,
+    };
+    Request::Alarm(pb::AlarmRequest {
+        action: action as i32,
+        member_id: entry.member,
+        alarm: alarm as i32,
+    })
 }
 
 fn range_request(range: &Range) -> pb::RangeRequest {

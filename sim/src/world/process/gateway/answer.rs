@@ -4,8 +4,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use detsim_reports::record::{
-    Blob, Body, Call, Event, Header, KeyValue, MemberEntry, RangeReply, Reply, Txn, TxnOp,
-    TxnOpReply, TxnReply, WatchMessage,
+    Alarm, AlarmEntry, Blob, Body, Call, Event, Header, KeyValue, MemberEntry, RangeReply, Reply,
+    Txn, TxnOp, TxnOpReply, TxnReply, WatchMessage,
 };
 use serde_json::Value;
 
@@ -87,6 +87,10 @@ fn body(call: &Call, answer: &Value) -> Result<Body, Unreadable> {
             compact_revision: integer(answer, "compact_revision")?,
             hash_revision: integer(answer, "hash_revision")?,
         },
+        Call::AlarmList | Call::AlarmRaise(_) | Call::AlarmDisarm(_) => {
+            Body::Alarms(alarms(answer)?)
+        }
+        Call::Defragment => Body::Defragment,
     })
 }
 
@@ -143,6 +147,16 @@ fn txn_op_reply(op: &TxnOp, response: &Value) -> Result<TxnOpReply, Unreadable> 
         }
         TxnOp::Txn(txn) => TxnOpReply::Txn(txn_reply(txn, of_kind("response_txn")?)?),
     })
+}
+
+fn alarms(answer: &Value) -> Result<Vec<AlarmEntry>, Unreadable> {
+    let entry = |active: &Value| {
+        let name = text(active, "alarm")?;
+        let known = Alarm::NAMES.iter().find(|(_, known)| *known == name);
+        let (alarm, _) = known.ok_or_else(|| format!("{name} is no alarm"))?;
+        Ok(AlarmEntry { member: unsigned(active, "memberID")?, alarm: *alarm })
+    };
+    list(answer, "alarms")?.iter().map(entry).collect()
 }
 
 fn members(answer: &Value) -> Result<Vec<MemberEntry>, Unreadable> {

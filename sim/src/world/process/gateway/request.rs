@@ -3,8 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use detsim_reports::record::{
-    Blob, Call, Compare, DeleteRange, Operator, Put, Range, SortOrder, SortTarget, Target, Txn,
-    TxnOp, Watch,
+    Alarm, AlarmEntry, Blob, Call, Compare, DeleteRange, Operator, Put, Range, SortOrder,
+    SortTarget, Target, Txn, TxnOp, Watch,
 };
 use serde_json::{Value, json};
 
@@ -30,6 +30,8 @@ pub fn path(call: &Call) -> &'static str {
         Call::MoveLeader { .. } => "/v3/maintenance/transfer-leadership",
         Call::Status => "/v3/maintenance/status",
         Call::HashKv { .. } => "/v3/maintenance/hashkv",
+        Call::AlarmList | Call::AlarmRaise(_) | Call::AlarmDisarm(_) => "/v3/maintenance/alarm",
+        Call::Defragment => "/v3/maintenance/defragment",
     }
 }
 
@@ -46,7 +48,7 @@ pub fn request(call: &Call) -> Value {
         Call::LeaseGrant { id, ttl_s } => json!({"ID": id.to_string(), "TTL": ttl_s.to_string()}),
         Call::LeaseRevoke { id } | Call::LeaseKeepAlive { id } => json!({"ID": id.to_string()}),
         Call::LeaseTimeToLive { id, keys } => json!({"ID": id.to_string(), "keys": keys}),
-        Call::LeaseLeases | Call::Status => json!({}),
+        Call::LeaseLeases | Call::Status | Call::Defragment => json!({}),
         Call::Watch(watch) => watch_create(watch),
         Call::MemberAdd { peer_urls, is_learner } => {
             json!({"peerURLs": peer_urls, "isLearner": is_learner})
@@ -58,7 +60,16 @@ pub fn request(call: &Call) -> Value {
         Call::MemberList { linearizable } => json!({"linearizable": linearizable}),
         Call::MoveLeader { target } => json!({"targetID": target.to_string()}),
         Call::HashKv { revision } => json!({"revision": revision.to_string()}),
+        Call::AlarmList => json!({"action": "GET"}),
+        Call::AlarmRaise(entry) => alarm_request("ACTIVATE", *entry),
+        Call::AlarmDisarm(entry) => alarm_request("DEACTIVATE", *entry),
     }
+}
+
+fn alarm_request(action: &str, entry: AlarmEntry) -> Value {
+    let name = Alarm::NAMES.iter().find(|(alarm, _)| *alarm == entry.alarm);
+    let (_, name) = name.expect("every alarm has a name");
+    json!({"action": action, "memberID": entry.member.to_string(), "alarm": name})
 }
 
 /// The message that opens a watch.

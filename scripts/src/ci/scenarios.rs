@@ -12,11 +12,12 @@ const REPEATED: [&str; 3] =
     ["bootstrap/token-collision-peer-hidden", "process/chaos", "partition/shapes"];
 
 /// Scenarios that are ended at their disk operations in turn, and at one in how many in a full run.
-const CRASHED: [(&str, &str); 6] = [
+const CRASHED: [(&str, &str); 7] = [
     ("crash/first-start", "1"),
     ("crash/write-load", "1"),
     ("crash/member-add", "1"),
     ("crash/compaction", "2"),
+    ("crash/defragment", "1"),
     ("crash/snapshot-save", "2"),
     ("crash/snapshot-receive", "5"),
 ];

@@ -163,7 +163,7 @@ impl Scope {
             Some((name, Value::Text(text))) if name == "value" => return Ok(Answer::Value(text)),
             Some((name, Value::Text(text))) => {
                 let member = (text != AlarmOf::NOBODY).then_some(text);
-                if let Some(member) = member.as_ref().filter(|it| !self.members.contains(it)) {
+                if let Some(member) = member.as_ref().filter(|it| !self.is_member_or_bound(it)) {
                     let known = self.members.join(", ");
                     let what =
                         format!("`{name}=` takes a member ({known}) or nobody, found `{member}`");

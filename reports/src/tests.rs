@@ -164,7 +164,15 @@ impl History {
         let call = op.map(|op| self.run.history.operations[op.0 as usize].call.clone());
         let command = call.map_or(Command::TermStart, Command::Client);
         let (at, cluster) = (ms(at), 9);
-        self.run.internals.committed.push(Committed { at, cluster, index, term, command, op });
+        self.run.internals.committed.push(Committed {
+            at,
+            cluster,
+            era: 0,
+            index,
+            term,
+            command,
+            op,
+        });
         self.run.internals.applied.push(Applied {
             at,
             cluster,

@@ -72,6 +72,7 @@ pub fn call(call: &Call) -> String {
         Call::MemberList { linearizable: false } => "list members locally".to_owned(),
         Call::MoveLeader { target } => format!("move leader to {target:x}"),
         Call::Status => "status".to_owned(),
+        Call::Snapshot { into } => format!("save snapshot {into}"),
         Call::HashKv { revision: 0 } => "hash".to_owned(),
         Call::HashKv { revision } => format!("hash at {revision}"),
         Call::AlarmList => "list alarms".to_owned(),
@@ -233,6 +234,9 @@ fn body(body: &Body) -> String {
             format!("leader {leader:x} index {raft_index} applied {raft_applied_index}")
         }
         Body::HashKv { hash, hash_revision, .. } => format!("hash {hash:08x} at {hash_revision}"),
+        Body::Snapshot { size_bytes, revision, index, .. } => {
+            format!("{size_bytes} bytes at revision {revision}, index {index}")
+        }
         Body::WatchClosed => "closed".to_owned(),
         Body::Alarms(alarms) if alarms.is_empty() => "no alarm".to_owned(),
         Body::Alarms(alarms) => listed(alarms, alarm),

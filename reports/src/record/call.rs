@@ -197,25 +197,58 @@ pub enum Call {
     Put(Put),
     DeleteRange(DeleteRange),
     Txn(Box<Txn>),
-    Compact { revision: i64, physical: bool },
-    LeaseGrant { id: i64, ttl_s: i64 },
-    LeaseRevoke { id: i64 },
-    LeaseKeepAlive { id: i64 },
-    LeaseTimeToLive { id: i64, keys: bool },
+    Compact {
+        revision: i64,
+        physical: bool,
+    },
+    LeaseGrant {
+        id: i64,
+        ttl_s: i64,
+    },
+    LeaseRevoke {
+        id: i64,
+    },
+    LeaseKeepAlive {
+        id: i64,
+    },
+    LeaseTimeToLive {
+        id: i64,
+        keys: bool,
+    },
     LeaseLeases,
     Watch(Watch),
-    MemberAdd { peer_urls: Vec<String>, is_learner: bool },
-    MemberRemove { id: u64 },
-    MemberUpdate { id: u64, peer_urls: Vec<String> },
-    MemberPromote { id: u64 },
-    MemberList { linearizable: bool },
-    MoveLeader { target: u64 },
+    MemberAdd {
+        peer_urls: Vec<String>,
+        is_learner: bool,
+    },
+    MemberRemove {
+        id: u64,
+    },
+    MemberUpdate {
+        id: u64,
+        peer_urls: Vec<String>,
+    },
+    MemberPromote {
+        id: u64,
+    },
+    MemberList {
+        linearizable: bool,
+    },
+    MoveLeader {
+        target: u64,
+    },
     Status,
-    HashKv { revision: i64 },
+    HashKv {
+        revision: i64,
+    },
     AlarmList,
     AlarmRaise(AlarmEntry),
     AlarmDisarm(AlarmEntry),
     Defragment,
+    /// `Maintenance.Snapshot`, kept under a name.
+    Snapshot {
+        into: String,
+    },
 }
 
 /// Why a cluster refuses changes.
@@ -357,6 +390,14 @@ pub enum Body {
     /// All that are active, or those that were raised or disarmed.
     Alarms(Vec<AlarmEntry>),
     Defragment,
+    /// A snapshot is saved whole. What its database says of itself: the newest revision, and the
+    /// last index of the log whose effects are in it.
+    Snapshot {
+        size_bytes: u64,
+        version: String,
+        revision: i64,
+        index: u64,
+    },
     /// A watch ended after its messages.
     WatchClosed,
 }

@@ -125,6 +125,22 @@ impl Default for Settings {
     }
 }
 
+/// A cluster that began from a saved snapshot.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restored {
+    /// The operation that saved it.
+    pub saved: OpId,
+    /// By how much the newest revision was raised above the saved one; all below is compacted then.
+    #[serde(default)]
+    pub bumped: i64,
+    /// How many members it began with: as many entries of its log are about them, and are in no
+    /// snapshot.
+    pub founders: u64,
+    /// Members that belong to it from a time on: those whose disks were restored, and those that
+    /// joined them.
+    pub entered: Vec<(usize, Time)>,
+}
+
 /// Everything seen from outside. A black-box verdict rests on this alone.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct History {
@@ -139,6 +155,9 @@ pub struct History {
     /// Processes that ended by themselves, in order.
     #[serde(default)]
     pub exits: Vec<ProcessExit>,
+    /// Clusters that began from saved snapshots, in order; the first one began from nothing.
+    #[serde(default)]
+    pub restored: Vec<Restored>,
     /// What the cluster was configured to promise.
     #[serde(default)]
     pub settings: Settings,

@@ -22,6 +22,12 @@ pub enum Command {
         /// Which.
         what: String,
     },
+    /// The log begins from a snapshot of another cluster, with what that had applied. The newest
+    /// revision is raised by so much, and all below is compacted if it is.
+    Restored {
+        /// By how much; 0 for not at all.
+        bumped: i64,
+    },
     /// The leader revokes an expired lease.
     LeaseExpired {
         /// Which.
@@ -36,6 +42,9 @@ pub struct Committed {
     pub at: Time,
     /// The cluster's identity: a run may hold several clusters, each with a log of its own.
     pub cluster: u64,
+    /// Which of the run's clusters, where one began from another's snapshot: 0 for the first.
+    #[serde(default)]
+    pub era: usize,
     /// Its index.
     pub index: u64,
     /// Its term.
@@ -76,6 +85,9 @@ pub struct Applied {
 pub struct Sample {
     /// The cluster's identity.
     pub cluster: u64,
+    /// Which of the run's clusters, as in `Committed`.
+    #[serde(default)]
+    pub era: usize,
     /// The member's place.
     pub member: usize,
     /// The last entry that the state holds.

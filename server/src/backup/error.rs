@@ -126,10 +126,8 @@ impl BackupError {
         }
     }
 
-    pub(super) fn io(
-        operation: &'static str,
-        place: &Place,
-    ) -> impl FnOnce(io::Error) -> BackupError {
+    /// Says what the disk was asked for.
+    pub fn io(operation: &'static str, place: &Place) -> impl FnOnce(io::Error) -> BackupError {
         let place = place.clone();
         move |source| BackupError::Io { operation, place, source }
     }

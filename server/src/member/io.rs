@@ -398,6 +398,13 @@ pub enum Input {
         /// Where it stands, by its own account.
         mark: SnapshotMark,
     },
+    /// The next piece of a state that is held is read, or cannot be.
+    SnapshotRead {
+        /// As in the output.
+        pin: PinId,
+        /// What `Maintenance.Snapshot` sends next.
+        piece: Result<pb::SnapshotResponse, String>,
+    },
     /// A peer's snapshot has arrived whole, with the database that came with it.
     SnapshotArrived {
         /// The sender.

@@ -18,6 +18,7 @@ mod consensus;
 mod corruption;
 mod database_tasks;
 pub mod dial;
+mod exports;
 pub mod id;
 pub mod identity;
 pub mod io;

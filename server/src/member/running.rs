@@ -209,8 +209,12 @@ impl Start {
         now: Monotonic,
     ) -> Result<Consensus, Stop> {
         // The database may be further than the snapshot. Its configuration is the member's, and
-        // changes that it covers are not made again.
-        let conf_state = recovered.and_then(Recovered::conf_state);
+        // changes that it covers are not made again. One that is not further may be a restored one,
+        // with the configuration of the cluster that it was saved from.
+        let is_further = |found: &&Recovered| {
+            found.mark.index > self.snapshot.index || self.snapshot.conf_state.is_none()
+        };
+        let conf_state = recovered.filter(is_further).and_then(Recovered::conf_state);
         let origin = Origin {
             hard_state: self.hard_state,
             snapshot: &self.snapshot,
@@ -388,8 +392,9 @@ impl Running {
             Input::StreamMessage { id, message } => self.stream_message(id, message, now, out),
             Input::StreamWindow { id, bytes } => {
                 self.hub.window(id, bytes, now.monotonic, out);
+                self.export_window(id, bytes, out);
             }
-            Input::StreamClose(id) => self.stream_close(id),
+            Input::StreamClose(id) => self.stream_close(id, out),
             Input::Raft { from, message } => {
                 let is_foreign = message.to() != self.id()
                     && !self.config.defect().is(Defect::RaftAcceptForeignTo);
@@ -414,7 +419,11 @@ impl Running {
             Input::DatabaseDurable(receipt) => self.persistence.received(receipt),
             Input::DatabaseTaskDone { id, answer } => self.task_done(id, answer, out),
             Input::SnapshotDone(mark) => self.snapshot_saved(&mark, now, out),
-            Input::SnapshotPinned { pin, mark } => self.snapshot_pinned(pin, &mark, out),
+            Input::SnapshotPinned { pin, mark } => {
+                self.snapshot_pinned(pin, &mark, out);
+                self.export_held(pin, out);
+            }
+            Input::SnapshotRead { pin, piece } => self.export_read(pin, piece, out),
             Input::SnapshotArrived { from, message, image } => {
                 self.snapshot_arrived(from, message, &image, now, out);
             }
@@ -718,6 +727,7 @@ impl Running {
             self.fail_read(reader, error, out);
         }
         for (id, _) in std::mem::take(&mut self.streams) {
+            self.export_close(id, out);
             out.push(Output::StreamEnd { id, result: Err(error) });
         }
         for (_, request) in std::mem::take(&mut self.forwarded) {

@@ -5,10 +5,11 @@
 //! being sent a snapshot that the log continues. There is never more than one install at a time,
 //! and none while the database is being defragmented.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::consensus::Fatal;
+use super::exports::Exports;
 use super::id::MemberId;
 use super::io::{Level, LogLine, Note, Output, Outputs, PeerChange, RaftMessage};
 use super::membership::check_downgrade;
@@ -17,6 +18,7 @@ use super::running::Running;
 use super::time::{Monotonic, Now};
 use crate::config::CompatVersion;
 use crate::planted::Defect;
+use crate::proto::raftpb::ConfState;
 use crate::storage::database::{PinId, SnapshotTask};
 use crate::storage::log::SnapshotMark;
 use crate::storage::schema::DatabaseImage;
@@ -53,6 +55,8 @@ pub(super) struct Snapshots {
     saved: u64,
     saving: Option<Saving>,
     pins: BTreeMap<PinId, Pin>,
+    /// States that are held for clients.
+    pub(super) exports: Exports,
     last_pin: u64,
     /// The log is kept for a peer until then.
     hold_until: Option<Monotonic>,
@@ -182,12 +186,18 @@ impl Running {
     }
 
     fn pin(&mut self, to: MemberId, now: Now, out: &mut Outputs) {
+        let id = self.hold(out);
+        let until = now.monotonic.after(OFFER_LIMIT);
+        self.snapshots.pins.insert(id, Pin { to, is_sent: false, until });
+    }
+
+    /// Has a state of the database held that has the effects of everything applied so far.
+    pub(super) fn hold(&mut self, out: &mut Outputs) -> PinId {
         self.write_changes(out);
         self.snapshots.last_pin += 1;
         let id = PinId(self.snapshots.last_pin);
-        let until = now.monotonic.after(OFFER_LIMIT);
-        self.snapshots.pins.insert(id, Pin { to, is_sent: false, until });
         out.push(Output::Snapshot(SnapshotTask::Pin(id)));
+        id
     }
 
     /// A state of the database is held: raft may send its mark.
@@ -344,11 +354,17 @@ impl Running {
         self.adopt_peers(&membership, out);
         let SnapshotMark { index, term, .. } = recovered.mark;
         if index > 0 {
-            if recovered.mark.conf_state.is_none() {
-                self.persistence.configured();
-            }
             let (revision, digest) = (self.store.revision(), self.digest());
             let (voters, learners) = self.consensus.configuration();
+            let is_known = |known: &ConfState| {
+                let ids = |ids: &[MemberId]| ids.iter().map(|id| id.0).collect::<BTreeSet<u64>>();
+                let known_ids = |ids: &[u64]| ids.iter().copied().collect::<BTreeSet<u64>>();
+                known_ids(&known.voters) == ids(&voters)
+                    && known_ids(&known.learners) == ids(&learners)
+            };
+            if !recovered.mark.conf_state.as_ref().is_some_and(is_known) {
+                self.persistence.configured();
+            }
             let note = Note::Loaded { index, term, revision, digest, voters, learners };
             out.push(Output::Note(note));
         }

@@ -24,8 +24,7 @@ impl Running {
             Some(ApiError::NotSupportedForLearner)
         } else if options.require_leader && self.consensus.leader().is_none() {
             Some(ApiError::NoLeader)
-        } else if !matches!(kind, StreamKind::Watch | StreamKind::KeepAlive) {
-            // There is no database to stream, and no lock and election services yet.
+        } else if !self.can_open(kind) {
             Some(ApiError::NotCapable)
         } else {
             None
@@ -33,10 +32,21 @@ impl Running {
         if let Some(error) = refusal {
             return out.push(Output::StreamEnd { id, result: Err(error) });
         }
-        if kind == StreamKind::Watch {
-            self.hub.open(id, window_bytes, now.monotonic);
+        match kind {
+            StreamKind::Watch => self.hub.open(id, window_bytes, now.monotonic),
+            StreamKind::Snapshot => self.export_open(id, window_bytes, out),
+            _ => {}
         }
         self.streams.insert(id, OpenStream { kind, require_leader: options.require_leader });
+    }
+
+    /// There are no lock and election services yet, and not every driver has a database to stream.
+    fn can_open(&self, kind: StreamKind) -> bool {
+        match kind {
+            StreamKind::Watch | StreamKind::KeepAlive => true,
+            StreamKind::Snapshot => self.persistence.keeps(),
+            _ => false,
+        }
     }
 
     pub(super) fn stream_message(
@@ -59,11 +69,12 @@ impl Running {
         }
     }
 
-    pub(super) fn stream_close(&mut self, id: StreamId) {
+    pub(super) fn stream_close(&mut self, id: StreamId, out: &mut Outputs) {
         if let Some(stream) = self.streams.remove(&id) {
             match stream.kind {
                 StreamKind::Watch => self.hub.close(id),
                 StreamKind::KeepAlive => self.keep_alive_close(id),
+                StreamKind::Snapshot => self.export_close(id, out),
                 _ => {}
             }
         }
@@ -90,7 +101,7 @@ impl Running {
             .map(|(id, _)| *id)
             .collect();
         for id in ended {
-            self.stream_close(id);
+            self.stream_close(id, out);
             out.push(Output::StreamEnd { id, result: Err(ApiError::NoLeader) });
         }
     }

@@ -110,6 +110,8 @@ pub enum SnapshotTask {
     /// Hold the state that the database is in after all writes made before;
     /// `Input::SnapshotPinned` follows.
     Pin(PinId),
+    /// Read the next piece of the pinned state for a client; `Input::SnapshotRead` follows.
+    Read(PinId),
     /// Send the message with the body of the pinned database; `Input::SnapshotStatus` follows.
     Send {
         /// The receiver.

@@ -10,6 +10,7 @@ mod agreement;
 mod anomalies;
 mod contests;
 mod describe;
+mod eras;
 mod fate;
 mod headers;
 mod informers;
@@ -23,6 +24,7 @@ mod recovery;
 mod replay;
 mod replicas;
 mod report;
+mod restores;
 #[cfg(test)]
 mod script;
 mod selection;
@@ -33,6 +35,8 @@ mod watch;
 
 use detsim_reports::record::{CheckReport, History, Internals};
 
+use self::report::Report;
+
 pub use selection::{Checker, Selection, UnknownChecker};
 
 /// Runs the selected checkers, each once, in the order of `Checker::ALL`.
@@ -41,22 +45,78 @@ pub fn all(
     internals: Option<&Internals>,
     selection: &Selection,
 ) -> Vec<CheckReport> {
-    let linear = linearizability::check(history, internals, selection.steps());
-    let run = |checker: Checker| match checker {
-        Checker::Linearizability => linear.linearizability.clone(),
-        Checker::Log => linear.log.clone(),
-        Checker::Watch => watch::check(history, linear.timeline.as_ref()),
-        Checker::Reads => reads::check(history, linear.timeline.as_ref()),
-        Checker::Leases => leases::check(history),
-        Checker::Anomalies => anomalies::check(history),
-        Checker::SetFull => set_full::check(history),
-        Checker::Headers => headers::check(history),
-        Checker::Locks => contests::check(history, contests::Kind::Lock),
-        Checker::Elections => contests::check(history, contests::Kind::Election),
-        Checker::Informers => informers::check(history, linear.timeline.as_ref()),
-        Checker::Replicas => replicas::check(history, internals),
-        Checker::Recovery => recovery::check(history, internals),
-        Checker::Raft => raft::check(history, internals),
+    let selected = || Checker::ALL.iter().copied().filter(|checker| selection.holds(*checker));
+    if history.restored.is_empty() {
+        let cluster = Cluster::new((history, internals), (history, internals), selection);
+        return selected()
+            .map(|checker| match checker {
+                Checker::Restores => restores::check(history, internals, &[]),
+                checker => cluster.check(checker),
+            })
+            .collect();
+    }
+    let eras = eras::eras(history, internals);
+    let clusters: Vec<Cluster<'_>> = eras
+        .iter()
+        .map(|era| {
+            let (own, whole) = (era.own_internals.as_ref(), era.whole_internals.as_ref());
+            Cluster::new((&era.own, own), (&era.whole, whole), selection)
+        })
+        .collect();
+    let of_all = |checker: Checker| match checker {
+        Checker::Restores => restores::check(history, internals, &eras),
+        checker => {
+            let each = eras.iter().zip(&clusters);
+            let reports = each.map(|(era, cluster)| match &era.unknown {
+                Some(why) if checker.needs_the_beginning() => {
+                    let mut report = Report::new(checker);
+                    report.not_checked(format!("what it began with: {why}"));
+                    report.finish()
+                }
+                _ => cluster.check(checker),
+            });
+            eras::merge(reports.collect())
+        }
     };
-    Checker::ALL.iter().filter(|&&checker| selection.holds(checker)).map(|&c| run(c)).collect()
+    selected().map(of_all).collect()
+}
+
+/// A history, with what was seen from inside, if anything was.
+type Seen<'a> = (&'a History, Option<&'a Internals>);
+
+/// A cluster's history, and the same after what the cluster began with.
+struct Cluster<'a> {
+    own: Seen<'a>,
+    whole: Seen<'a>,
+    linear: linearizability::Outcome,
+}
+
+impl<'a> Cluster<'a> {
+    fn new(own: Seen<'a>, whole: Seen<'a>, selection: &Selection) -> Cluster<'a> {
+        let linear = linearizability::check(whole.0, whole.1, selection.steps());
+        Cluster { own, whole, linear }
+    }
+
+    fn check(&self, checker: Checker) -> CheckReport {
+        let (own, own_internals) = self.own;
+        let (history, internals) = self.whole;
+        let timeline = self.linear.timeline.as_ref();
+        match checker {
+            Checker::Linearizability => self.linear.linearizability.clone(),
+            Checker::Log => self.linear.log.clone(),
+            Checker::Watch => watch::check(history, timeline),
+            Checker::Reads => reads::check(history, timeline),
+            Checker::Leases => leases::check(history),
+            Checker::Anomalies => anomalies::check(history),
+            Checker::SetFull => set_full::check(history),
+            Checker::Headers => headers::check(own),
+            Checker::Locks => contests::check(history, contests::Kind::Lock),
+            Checker::Elections => contests::check(history, contests::Kind::Election),
+            Checker::Informers => informers::check(history, timeline),
+            Checker::Replicas => replicas::check(history, internals),
+            Checker::Recovery => recovery::check(own, own_internals),
+            Checker::Raft => raft::check(own, own_internals),
+            Checker::Restores => unreachable!("it is about all clusters of a run"),
+        }
+    }
 }

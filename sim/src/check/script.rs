@@ -100,7 +100,7 @@ impl Script {
     /// The next log entry.
     pub fn entry(&mut self, at: u64, command: Command, op: Option<OpId>) {
         let index = self.internals.committed.len() as u64 + 1;
-        let entry = Committed { at: us(at), cluster: 1, index, term: 2, command, op };
+        let entry = Committed { at: us(at), cluster: 1, era: 0, index, term: 2, command, op };
         self.internals.committed.push(entry);
     }
 

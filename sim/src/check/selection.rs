@@ -54,6 +54,15 @@ checkers! {
     Recovery "recovery";
     /// White box: raft's invariants.
     Raft "raft";
+    /// Snapshots hold what they must, and clusters that begin from them tell no older revisions.
+    Restores "restores";
+}
+
+impl Checker {
+    /// Whether it must know all that a cluster began with.
+    pub(super) fn needs_the_beginning(self) -> bool {
+        !matches!(self, Checker::Headers | Checker::Recovery | Checker::Raft)
+    }
 }
 
 /// Nobody is called that.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use detsim_reports::record::Alarm;
 
 use super::value::Settings;
-use crate::world::{ClockFault, DiskFault, MessageClass, Trap};
+use crate::world::{BackupDamage, ClockFault, DiskFault, MessageClass, Trap};
 
 /// A scenario or a plan.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -107,6 +107,15 @@ pub enum Statement {
     Allow(String),
     /// An operation of a client, by hand.
     Operation(Operation),
+    /// Clusters begin from a saved snapshot: data directories are made from it.
+    Restore(Restore),
+    /// A saved snapshot is damaged.
+    Spoil {
+        /// Which.
+        backup: String,
+        /// How.
+        damage: BackupDamage,
+    },
 }
 
 /// A workload or a nemesis: its kind, and what it was told.
@@ -264,6 +273,19 @@ pub enum Expect {
     Finding(String),
 }
 
+/// How data directories are made from a saved snapshot.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Restore {
+    /// On whose hosts: the new cluster's members, unless it is told otherwise.
+    pub targets: Targets,
+    /// On empty disks.
+    pub wipe: bool,
+    /// What it is told: `from`, and flags of `etcdutl snapshot restore`.
+    pub settings: Settings,
+    /// What must come of it; success when nothing is said.
+    pub expect: Vec<Answer>,
+}
+
 /// A client operation and what it must come to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operation {
@@ -369,6 +391,10 @@ pub enum Request {
     /// Every alarm that is active when none is named.
     AlarmDisarm(Option<AlarmOf>),
     Defragment,
+    /// A snapshot, kept under a name.
+    Save {
+        backup: String,
+    },
 }
 
 /// An alarm and whose it is.

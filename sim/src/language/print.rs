@@ -5,10 +5,10 @@ use std::fmt::{self, Write};
 
 use super::ast::{
     Action, AlarmOf, Answer, Compare, Direction, Expect, Extent, Flag, Line, Named, Operation,
-    Request, Script, Sides, StartAction, Statement, Target,
+    Request, Restore, Script, Sides, StartAction, Statement, Target,
 };
 use super::flags;
-use super::parser::{CLASSES, DISK_FAULTS, OCCASIONS};
+use super::parser::{BACKUP_DAMAGE, CLASSES, DISK_FAULTS, OCCASIONS};
 use super::value::{Settings, Value, quoted, quoted_if_needed, show_duration, show_size};
 use crate::world::{ClockFault, DiskFault, MessageClass, Side};
 
@@ -78,6 +78,11 @@ impl fmt::Display for Statement {
             Statement::Expect(expect) => write!(f, "expect {expect}"),
             Statement::Allow(what) => write!(f, "allow finding {}", quoted_if_needed(what)),
             Statement::Operation(operation) => write!(f, "{operation}"),
+            Statement::Restore(restore) => write!(f, "{restore}"),
+            Statement::Spoil { backup, damage } => {
+                let word = BACKUP_DAMAGE.iter().find(|(_, it)| it == damage).map_or("", |it| it.0);
+                write!(f, "backup {backup} {word}")
+            }
         }
     }
 }
@@ -150,6 +155,14 @@ impl fmt::Display for StartAction {
         let wipe = if self.wipe { " wipe" } else { "" };
         write!(f, "{}{wipe}", listed(&self.targets))?;
         write_all(f, &self.flags)
+    }
+}
+
+impl fmt::Display for Restore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let wipe = if self.wipe { " wipe" } else { "" };
+        write!(f, "restore {}{wipe}{}", listed(&self.targets), self.settings)?;
+        write_expected(f, &self.expect)
     }
 }
 
@@ -283,11 +296,7 @@ impl fmt::Display for Operation {
         write!(f, "{}", self.request)?;
         write_via(f, self.via.as_ref())?;
         f.write_str(&lasting("timeout", self.timeout))?;
-        if self.expect.is_empty() {
-            return Ok(());
-        }
-        let answers: Vec<String> = self.expect.iter().map(Answer::to_string).collect();
-        write!(f, "; expect {}", answers.join(" "))
+        write_expected(f, &self.expect)
     }
 }
 
@@ -369,6 +378,7 @@ impl fmt::Display for Request {
                 f.write_str("hash")?;
                 write_number(f, "rev", *revision)
             }
+            Request::Save { backup } => write!(f, "save {backup}"),
         }
     }
 }
@@ -409,6 +419,14 @@ impl fmt::Display for Answer {
 }
 
 /// Targets with blanks between.
+fn write_expected(f: &mut fmt::Formatter<'_>, answers: &[Answer]) -> fmt::Result {
+    if answers.is_empty() {
+        return Ok(());
+    }
+    let answers: Vec<String> = answers.iter().map(Answer::to_string).collect();
+    write!(f, "; expect {}", answers.join(" "))
+}
+
 fn listed(targets: &[Target]) -> String {
     let names: Vec<String> = targets.iter().map(Target::to_string).collect();
     names.join(" ")

@@ -213,10 +213,22 @@ impl Model {
         match command {
             Command::Client(call) if Model::covers(call) => Some(self.apply(call)),
             Command::LeaseExpired { id } => Some(self.apply(&Call::LeaseRevoke { id: *id })),
+            Command::Restored { bumped } => {
+                self.bump(*bumped);
+                None
+            }
             Command::Client(_)
             | Command::TermStart
             | Command::ConfChange { .. }
             | Command::Internal { .. } => None,
+        }
+    }
+
+    /// Raises the newest revision, and compacts all below.
+    fn bump(&mut self, by: i64) {
+        if by > 0 {
+            self.revision += by;
+            self.compact_revision = self.revision;
         }
     }
 

@@ -283,6 +283,12 @@ impl Runner<'_> {
 
     /// Starts a member's process.
     pub(super) fn start_process(&mut self, place: usize, launch: Launch) -> Result<(), WorldError> {
+        let joins =
+            |flag: &(String, String)| flag.0 == "initial-cluster-state" && flag.1 == "existing";
+        let is_first = launch.wipe || !self.was_started(place);
+        if is_first && launch.flags.iter().any(joins) {
+            self.join_era(place);
+        }
         self.world.start(place, &launch)?;
         let now = self.world.now();
         let was_started = self.was_started(place);

@@ -25,6 +25,9 @@ pub struct Asked {
 impl Runner<'_> {
     /// Asks, if it can and may be asked now. Tells the operation with everybody named.
     pub(super) fn ask_apart(&mut self, operation: &Operation) -> Result<Option<Operation>, Stop> {
+        if let Request::Save { .. } = &operation.request {
+            self.world.can_save()?;
+        }
         self.note_joined();
         let Some(via) = self.someone_for(operation)? else { return Ok(None) };
         let mut concrete = operation.clone();

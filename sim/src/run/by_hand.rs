@@ -41,6 +41,9 @@ impl Runner<'_> {
             let to = Target::Name(self.members[to].name.clone());
             concrete.request = Request::MoveLeader { to };
         }
+        if let Request::Save { .. } = &operation.request {
+            self.world.can_save()?;
+        }
         let timeout = operation.timeout.unwrap_or(self.traffic.timeout());
         let ended = match self.call(via, &concrete.request, timeout)? {
             Ok(call) => self.ask_capable(via, &call, timeout)?,
@@ -295,6 +298,7 @@ pub(super) fn plain_call(request: &Request) -> Call {
         // Which ones there are is asked first.
         Request::AlarmList | Request::AlarmDisarm(None) => Call::AlarmList,
         Request::Defragment => Call::Defragment,
+        Request::Save { backup } => Call::Snapshot { into: backup.clone() },
         other => unreachable!("`{other}` needs a member's identity"),
     }
 }
@@ -377,7 +381,11 @@ fn comparison(compare: &ast::Compare) -> Compare {
 }
 
 /// Compares, with the alarm that an answer may ask for; tells what was found instead.
-fn compare(answer: &Answer, alarm: Option<AlarmEntry>, outcome: &Outcome) -> Result<(), String> {
+pub(super) fn compare(
+    answer: &Answer,
+    alarm: Option<AlarmEntry>,
+    outcome: &Outcome,
+) -> Result<(), String> {
     let holds = match (answer, outcome) {
         (Answer::Any, _) | (Answer::Ok, Outcome::Ok(_)) => true,
         (Answer::Fail(wanted), Outcome::Fail(text))

@@ -92,6 +92,8 @@ pub struct Member {
     pub exit: Option<usize>,
     /// Its part in the configuration.
     pub role: Role,
+    /// Which of the run's clusters it belongs to: 0 is the first.
+    pub era: usize,
 }
 
 impl Member {
@@ -126,6 +128,7 @@ impl Member {
             excuse: Excuse::None,
             exit: None,
             role,
+            era: 0,
         }
     }
 

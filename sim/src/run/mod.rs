@@ -14,6 +14,7 @@ mod member;
 mod nemesis;
 mod options;
 mod plan;
+mod restores;
 mod runner;
 mod targets;
 mod traffic;

@@ -13,6 +13,7 @@ use super::member::{Excuse, Member, Role};
 use super::nemesis::Schedule;
 use super::options::Options;
 use super::plan::Plan;
+use super::restores::{Ending, Origin};
 use super::traffic::{Traffic, Way};
 use crate::language::ast::{Flag, Named, Statement, Target};
 use crate::language::value::{Entry, Kind, Settings, Value};
@@ -86,6 +87,10 @@ pub struct Runner<'w> {
     pub(super) returning: Vec<(Time, usize)>,
     pub(super) timed: Vec<Statement>,
     pub(super) nemeses: Vec<Named>,
+    /// The host on which a data directory is being made, and how that ended.
+    pub(super) restoring: Option<(usize, Option<Ending>)>,
+    /// What the history's restored clusters began from.
+    pub(super) origins: Vec<Origin>,
     pub(super) plan: Plan,
     pub(super) findings: Vec<Finding>,
     /// Findings that make the run pass.
@@ -123,6 +128,8 @@ impl<'w> Runner<'w> {
             returning: Vec::new(),
             timed: Vec::new(),
             nemeses: Vec::new(),
+            restoring: None,
+            origins: Vec::new(),
             plan: Plan::default(),
             findings: Vec::new(),
             wanted: Vec::new(),
@@ -178,6 +185,12 @@ impl<'w> Runner<'w> {
                 self.plan.push(Statement::Expect(concrete));
                 return Ok(());
             }
+            Statement::Restore(restore) => {
+                let concrete = self.restore(restore)?;
+                self.plan.push(Statement::Restore(concrete));
+                return Ok(());
+            }
+            Statement::Spoil { backup, damage } => self.world.spoil(backup, *damage)?,
             Statement::Operation(operation) => {
                 let concrete = self.by_hand(operation)?;
                 self.plan.push(Statement::Operation(concrete));
@@ -352,6 +365,8 @@ impl<'w> Runner<'w> {
                 traffic.watched(op, message, &mut way);
             }
             WorldEvent::Exited { member, exit } => self.exited(member, &exit)?,
+            WorldEvent::Restored { member, result } => self.restored(member, result),
+            WorldEvent::Trapped { member } if self.restore_trapped(member) => {}
             WorldEvent::Trapped { member } => self.trapped(member),
             WorldEvent::Reached => {}
         }

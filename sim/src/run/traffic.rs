@@ -126,6 +126,11 @@ impl Traffic {
         invoke(&mut self.desk, way, Owner::Fault, client, member, call, timeout)
     }
 
+    /// Who asks on the script's behalf from now on is somebody else.
+    pub fn renew_script(&mut self) {
+        self.script = self.desk.new_client();
+    }
+
     /// How long clients wait when nothing else is said.
     pub fn timeout(&self) -> Duration {
         self.timeout

@@ -46,6 +46,35 @@ pub struct Launch {
     pub wipe: bool,
 }
 
+/// How a saved snapshot is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackupDamage {
+    /// A byte in its middle is flipped.
+    Corrupt,
+    /// Its second half is missing.
+    Truncate,
+    /// Its hash is missing, as of a database that was copied from a member's directory.
+    NoHash,
+}
+
+/// How a data directory is made from a saved snapshot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Restore {
+    /// The snapshot.
+    pub from: String,
+    /// On an empty disk, whatever was there.
+    pub wipe: bool,
+    /// Flags of `etcdutl snapshot restore` by name, in order; switches have no value.
+    pub flags: Vec<(String, String)>,
+}
+
+impl Restore {
+    /// The value of a flag.
+    pub fn flag(&self, name: &str) -> Option<&str> {
+        self.flags.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
 /// One direction of a link between two ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum End {
@@ -280,6 +309,13 @@ pub enum WorldEvent {
         /// Its place.
         member: usize,
     },
+    /// A data directory was made from a snapshot, or could not be.
+    Restored {
+        /// Whose.
+        member: usize,
+        /// What the tool said when it failed.
+        result: Result<(), Exit>,
+    },
     /// Time reached what was asked for.
     Reached,
 }
@@ -376,6 +412,25 @@ pub trait World {
             false => Err(WorldError::Unsupported { world: self.name(), what }),
         }
     }
+    /// Whether clients can save snapshots here.
+    fn can_save(&self) -> Result<(), WorldError> {
+        let what = "save a snapshot".to_owned();
+        Err(WorldError::Unsupported { world: self.name(), what })
+    }
+    /// Begins to make a data directory from a saved snapshot on the host of a member that does not
+    /// run. Ends with `WorldEvent::Restored`, or `Trapped`.
+    fn restore(&mut self, _member: usize, _restore: &Restore) -> Result<(), WorldError> {
+        let what = "restore a snapshot".to_owned();
+        Err(WorldError::Unsupported { world: self.name(), what })
+    }
+    /// Damages a saved snapshot.
+    fn spoil(&mut self, _backup: &str, _damage: BackupDamage) -> Result<(), WorldError> {
+        let what = "damage a snapshot".to_owned();
+        Err(WorldError::Unsupported { world: self.name(), what })
+    }
+    /// From its next start on, a member belongs to another of the run's clusters: 0 is the first,
+    /// others began from snapshots.
+    fn enter(&mut self, _member: usize, _era: usize) {}
     /// What is known of a member.
     fn status(&mut self, member: usize) -> MemberStatus;
     /// Whether a line with this text is in the member's log since its last start: in the message

@@ -366,10 +366,19 @@ impl Cluster {
     }
 
     pub(super) fn open(&mut self, place: usize, kind: StreamKind) -> StreamId {
+        self.open_with(place, kind, 1 << 20)
+    }
+
+    pub(super) fn open_with(
+        &mut self,
+        place: usize,
+        kind: StreamKind,
+        window_bytes: u64,
+    ) -> StreamId {
         let id = StreamId(self.next);
         self.next += 1;
         let options = CallOptions::default();
-        self.input(place, Input::StreamOpen { id, kind, options, window_bytes: 1 << 20 });
+        self.input(place, Input::StreamOpen { id, kind, options, window_bytes });
         id
     }
 

@@ -376,3 +376,39 @@ fn nothing_is_installed_or_applied_while_the_database_is_copied() {
     assert!(cluster.has_line(behind, "applied snapshot"));
     assert_alike(&mut cluster);
 }
+
+/// The pieces of a snapshot that a client got: their lengths, and what remained.
+fn pieces(cluster: &Cluster, stream: crate::member::id::StreamId) -> Vec<(usize, u64)> {
+    let items = cluster.items.get(&stream).map(Vec::as_slice).unwrap_or_default();
+    let sizes = items.iter().map(|item| match item {
+        StreamItem::Snapshot(piece) => (piece.blob.len(), piece.remaining_bytes),
+        other => panic!("{other:?}"),
+    });
+    sizes.collect()
+}
+
+#[test]
+fn a_client_gets_the_database_piece_by_piece_as_it_has_room() {
+    let mut cluster = ready(1);
+    puts(&mut cluster, 0, 3);
+    let stream = cluster.open_with(0, StreamKind::Snapshot, 40_000);
+    cluster.run(SECOND);
+    assert_eq!(pieces(&cluster, stream), [(32_768, 65_536), (32_768, 32_768)], "no room for more");
+    assert_eq!(cluster.database_mut(0).pins.len(), 1, "the state is held meanwhile");
+    cluster.input(0, Input::StreamWindow { id: stream, bytes: 65_536 });
+    cluster.run(SECOND);
+    assert_eq!(pieces(&cluster, stream)[2..], [(32_768, 0), (32, 0)]);
+    assert!(cluster.has_line(0, "successfully sent database snapshot to client"));
+    assert!(cluster.database_mut(0).pins.is_empty(), "nothing is held for ever");
+}
+
+#[test]
+fn a_client_that_goes_away_lets_the_state_go() {
+    let mut cluster = ready(1);
+    let stream = cluster.open_with(0, StreamKind::Snapshot, 1);
+    cluster.run(SECOND);
+    assert_eq!(cluster.database_mut(0).pins.len(), 1);
+    cluster.input(0, Input::StreamClose(stream));
+    cluster.run(SECOND);
+    assert!(cluster.database_mut(0).pins.is_empty());
+}

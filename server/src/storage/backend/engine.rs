@@ -8,7 +8,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::storage::bolt::BoltError;
+use crate::storage::bolt::{BoltError, ReadTx};
 use crate::storage::database::{BucketChange, DatabaseSize};
 use crate::storage::disk::{Disk, Path};
 use crate::storage::schema::DatabaseImage;
@@ -57,6 +57,10 @@ pub trait Pinned: fmt::Debug {
     fn meta(&self) -> Result<DatabaseImage, DatabaseError>;
     /// All of it, to be sent.
     fn body(&self) -> Result<Body, DatabaseError>;
+    /// The state as a file in etcd's format has it, where it is one.
+    fn pages(&self) -> Option<ReadTx> {
+        None
+    }
 }
 
 /// Why a database cannot be read or written.

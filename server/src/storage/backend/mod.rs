@@ -24,6 +24,7 @@ pub use error::{Cause, Failure};
 pub use pages::BoltEngine;
 pub use start::{Opened, open};
 
+use super::bolt::ReadTx;
 use super::database::{
     DatabaseAnswer, DatabaseReceipt, DatabaseSize, DatabaseTask, DatabaseWrite, PinId,
 };
@@ -101,6 +102,11 @@ impl Backend {
     pub fn body(&self, pin: PinId) -> Result<Option<Body>, Failure> {
         let body = self.pins.get(&pin).map(|pinned| pinned.body()).transpose();
         body.map_err(Failure::fatal("failed to read a snapshot's database"))
+    }
+
+    /// A pinned state, if it is still held and lies in a file of etcd's format.
+    pub fn pages(&self, pin: PinId) -> Option<ReadTx> {
+        self.pins.get(&pin).and_then(|pinned| pinned.pages())
     }
 
     /// Lets a pinned state go.

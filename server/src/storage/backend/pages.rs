@@ -90,4 +90,8 @@ impl Pinned for PinnedPages {
         }
         Ok(Body { size_bytes: bytes.len() as u64, bytes: bytes.into() })
     }
+
+    fn pages(&self) -> Option<ReadTx> {
+        Some(self.state.clone())
+    }
 }

@@ -162,6 +162,13 @@ impl ReadTx {
     }
 }
 
+impl Clone for ReadTx {
+    fn clone(&self) -> ReadTx {
+        *self.shared.borrow_mut().readers.entry(self.meta.txid).or_insert(0) += 1;
+        ReadTx { shared: Rc::clone(&self.shared), meta: self.meta, in_use_bytes: self.in_use_bytes }
+    }
+}
+
 impl Drop for ReadTx {
     fn drop(&mut self) {
         let mut shared = self.shared.borrow_mut();

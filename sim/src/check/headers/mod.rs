@@ -59,7 +59,7 @@ fn answered(operation: &Operation) -> Option<Answered<'_>> {
 /// Whether an incident ends or begins a process.
 fn is_boundary(incident: &Incident) -> bool {
     let first = incident.what.split_whitespace().next().unwrap_or("");
-    matches!(first, "start" | "restart" | "stop" | "kill" | "power-loss")
+    matches!(first, "start" | "restart" | "stop" | "kill" | "power-loss" | "restore")
         || incident.what.contains(" exits ")
 }
 
@@ -69,7 +69,7 @@ fn is_new_past(incident: &Incident) -> bool {
         && incident
             .what
             .split_whitespace()
-            .any(|word| word == "wipe" || word.starts_with("data-dir="))
+            .any(|word| matches!(word, "wipe" | "restore") || word.starts_with("data-dir="))
 }
 
 fn moments(history: &History, member: usize, is_one: fn(&Incident) -> bool) -> Vec<Time> {

@@ -36,8 +36,9 @@ pub(in crate::check) struct Timeline {
     pub model: Model,
     /// What it rests on.
     pub basis: Basis,
-    /// When each revision from 1 on can have existed at the earliest.
-    born: Vec<Time>,
+    /// When each revision can have existed at the earliest, from 1 on. Those that are left out came
+    /// with the next one.
+    born: Vec<(i64, Time)>,
     /// Compactions that happened or may have: the revision, and when at the earliest.
     compactions: Vec<(i64, Time)>,
     compacted_to: i64,
@@ -51,7 +52,7 @@ impl Timeline {
         Timeline {
             model,
             basis,
-            born: vec![Time::ZERO],
+            born: vec![(1, Time::ZERO)],
             compactions: Vec::new(),
             compacted_to: -1,
             doubtful: BTreeSet::new(),
@@ -61,8 +62,9 @@ impl Timeline {
     /// The model has taken a step: a revision that it made cannot have existed before `earliest`,
     /// nor a compaction before it was asked for.
     pub fn note(&mut self, earliest: Time, invoked: Time) {
-        if self.model.revision() as usize > self.born.len() {
-            self.born.push(earliest);
+        let revision = self.model.revision();
+        if self.born.last().is_none_or(|(last, _)| revision > *last) {
+            self.born.push((revision, earliest));
         }
         if self.model.compact_revision() > self.compacted_to {
             self.compacted_to = self.model.compact_revision();
@@ -82,7 +84,8 @@ impl Timeline {
 
     /// When the revision can have existed at the earliest; `None` if it never did.
     pub fn born(&self, revision: i64) -> Option<Time> {
-        self.born.get(usize::try_from(revision).ok()?.checked_sub(1)?).copied()
+        let at = self.born.partition_point(|(known, _)| *known < revision);
+        self.born.get(at).filter(|_| revision >= 1).map(|(_, earliest)| *earliest)
     }
 
     /// When the revision can have been compacted to at the earliest; `None` if it never was.

@@ -121,6 +121,7 @@ fn an_index_holds_one_entry() {
     let entry = Committed {
         at: Time(1),
         cluster: 1,
+        era: 0,
         index: 2,
         term: 1,
         command: Command::TermStart,
@@ -150,6 +151,7 @@ fn a_learner_that_is_promoted_holds_something() {
     let change = |index: u64, what: &str| Committed {
         at: Time(20),
         cluster: 1,
+        era: 0,
         index,
         term: 2,
         command: Command::ConfChange { what: what.to_owned() },

@@ -27,6 +27,7 @@ fn rules(applied: Vec<Applied>) -> Vec<(String, String)> {
     let committed = vec![Committed {
         at: Time(2),
         cluster: 1,
+        era: 0,
         index: 2,
         term: 2,
         command: Command::TermStart,
@@ -82,6 +83,7 @@ fn replayed() -> Script {
     ];
     script.internals.samples = vec![Sample {
         cluster: 1,
+        era: 0,
         member: 0,
         index: 2,
         revision: 3,

@@ -5,12 +5,14 @@
 //! targets by `let`.
 
 mod actions;
+mod backups;
 mod cursor;
 mod expectations;
 mod requests;
 
 pub(super) use actions::DISK_FAULTS;
 pub use actions::{CLASSES, OCCASION_WORDS, OCCASIONS};
+pub(super) use backups::BACKUP_DAMAGE;
 
 use super::ast::{Action, Flag, Line, Named, Script, Statement, Target, Targets};
 use super::error::{Problem, SyntaxError, nearest};
@@ -20,7 +22,7 @@ use super::value::{Entry, Kind, Parameter};
 use cursor::{Cursor, Parsed};
 
 /// The words that begin a statement.
-const STATEMENTS: [&str; 54] = [
+const STATEMENTS: [&str; 57] = [
     "worlds",
     "seed",
     "option",
@@ -43,6 +45,8 @@ const STATEMENTS: [&str; 54] = [
     "disk",
     "clock",
     "processor",
+    "restore",
+    "backup",
     "at",
     "workload",
     "nemesis",
@@ -75,6 +79,7 @@ const STATEMENTS: [&str; 54] = [
     "alarm-raise",
     "alarm-disarm",
     "defragment",
+    "save",
 ];
 
 /// Words that may follow a member's name, and so cannot be one.
@@ -135,13 +140,20 @@ struct Scope {
     vocabulary: Vocabulary,
     members: Vec<String>,
     bound: Vec<String>,
+    /// Snapshots that are saved.
+    backups: Vec<String>,
     has_cluster: bool,
 }
 
 /// Reads a script. `file` is only named in errors.
 pub fn parse(file: &str, text: &str, vocabulary: Vocabulary) -> Result<Script, Vec<SyntaxError>> {
-    let mut scope =
-        Scope { vocabulary, members: Vec::new(), bound: Vec::new(), has_cluster: false };
+    let mut scope = Scope {
+        vocabulary,
+        members: Vec::new(),
+        bound: Vec::new(),
+        backups: Vec::new(),
+        has_cluster: false,
+    };
     let mut script = Script::default();
     let mut errors = Vec::new();
     let mut pending_at = None;
@@ -210,7 +222,11 @@ impl Scope {
             "let" => self.binding(cursor),
             "at" => {
                 let after = cursor.duration()?;
-                Ok(Statement::At(after, self.timed(cursor)?))
+                let action = self.timed(cursor)?;
+                if let Action::Ask(operation) = &action {
+                    self.note_saved(&operation.request);
+                }
+                Ok(Statement::At(after, action))
             }
             "workload" => {
                 let kinds = self.vocabulary.workloads;
@@ -234,7 +250,16 @@ impl Scope {
                 Ok(Statement::Allow(self.finding(cursor)?))
             }
             word if actions::WORDS.contains(&word) => Ok(Statement::Do(self.action(word, cursor)?)),
-            word => Ok(Statement::Operation(self.operation(word, cursor)?)),
+            "restore" => Ok(Statement::Restore(self.restore(cursor)?)),
+            "backup" => {
+                let backup = self.saved(cursor)?;
+                Ok(Statement::Spoil { backup, damage: backups::damage(cursor)? })
+            }
+            word => {
+                let operation = self.operation(word, cursor)?;
+                self.note_saved(&operation.request);
+                Ok(Statement::Operation(operation))
+            }
         }
     }
 

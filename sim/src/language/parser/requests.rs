@@ -108,6 +108,7 @@ impl Scope {
                 Request::AlarmDisarm(Some(self.alarm(cursor)?))
             }
             "defragment" => Request::Defragment,
+            "save" => Request::Save { backup: cursor.free("a name for the snapshot")? },
             "hash" => {
                 let revision = cursor.settings(&[REV])?.number("rev").unwrap_or(0);
                 Request::Hash { revision: revision as i64 }
@@ -134,7 +135,7 @@ impl Scope {
     }
 
     /// `; expect ...`, if it follows.
-    fn answers(&self, cursor: &mut Cursor) -> Parsed<Vec<Answer>> {
+    pub(super) fn answers(&self, cursor: &mut Cursor) -> Parsed<Vec<Answer>> {
         if cursor.peek() != Some(&TokenKind::Semicolon) {
             cursor.would_take("`; expect`", []);
             return Ok(Vec::new());

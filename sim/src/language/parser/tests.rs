@@ -345,6 +345,28 @@ fn faults_that_make_no_sense_are_refused() {
 }
 
 #[test]
+fn snapshots_are_saved_damaged_and_restored() {
+    same("save monday via=n1 timeout=30s; expect fail \"not capable\"\nbackup monday corrupt");
+    same("at 1s save late\nrun 2s\nrestore n1 n2 wipe from=late token=second");
+    same(
+        "save a\nrestore n4 from=a initial-cluster=n4=${n4.peer} bump-revision=1000 \
+         mark-compacted skip-hash-check; expect fail \"data-dir\"",
+    );
+    refused(
+        "save monday\nrestore n1 from=mondy",
+        "test:3:12: expected a saved snapshot (monday), found `mondy`; did you mean `monday`?",
+    );
+    refused(
+        "save monday\nbackup mondy corrupt",
+        "test:3:8: expected a saved snapshot (monday), found `mondy`; did you mean `monday`?",
+    );
+    refused(
+        "save monday\nrestore n1 from=monday; expect value=v",
+        "test:3:23: a restore ends with `ok`, `fail \"text\"` or `any`",
+    );
+}
+
+#[test]
 fn a_script_without_a_statement_is_refused() {
     for (text, line) in [("", 1), ("# Only a story.\n\n", 2)] {
         let errors = parse("test", text, VOCABULARY).expect_err("it says nothing");

@@ -79,7 +79,7 @@ fn put() -> Call {
 fn committed(run: &mut RunRecord, at: u64, command: Command, op: Option<OpId>) {
     let index = run.internals.committed.len() as u64 + 1;
     let at = ms(at);
-    run.internals.committed.push(Committed { at, cluster: 1, index, term: 2, command, op });
+    run.internals.committed.push(Committed { at, cluster: 1, era: 0, index, term: 2, command, op });
 }
 
 fn has(run: &RunRecord, goal: &str) -> bool {

@@ -26,7 +26,8 @@ pub fn is_read(call: &Call) -> bool {
         | Call::MemberList { .. }
         | Call::Status
         | Call::HashKv { .. }
-        | Call::AlarmList => true,
+        | Call::AlarmList
+        | Call::Snapshot { .. } => true,
         Call::Txn(txn) => is_read_txn(txn),
         Call::Put(_)
         | Call::DeleteRange(_)
@@ -95,6 +96,10 @@ pub fn shape(call: &Call) -> Shape {
             alarm_request(*entry, pb::alarm_request::AlarmAction::Deactivate)
         }
         Call::Defragment => Request::Defragment(pb::DefragmentRequest {}),
+        Call::Snapshot { .. } => {
+            let message = StreamMessage::Snapshot(pb::SnapshotRequest {});
+            return Shape::Stream(StreamKind::Snapshot, Box::new(message));
+        }
         &Call::LeaseKeepAlive { id } => {
             let message = StreamMessage::KeepAlive(pb::LeaseKeepAliveRequest { id });
             return Shape::Stream(StreamKind::KeepAlive, Box::new(message));

@@ -29,6 +29,8 @@ pub enum Kind {
     Unary,
     /// The first message of a keep-alive stream.
     KeepAlive,
+    /// The messages of a snapshot, until the member ends them.
+    Snapshot,
     /// Messages until it is closed.
     Watch,
 }
@@ -79,6 +81,17 @@ pub struct Lane {
     pub down: u64,
 }
 
+/// The reading side of a snapshot.
+#[derive(Debug, Default)]
+pub struct SnapshotSide {
+    /// Under which name it is kept.
+    pub into: String,
+    /// What arrived.
+    pub pieces: Vec<pb::SnapshotResponse>,
+    /// Bytes taken that the member was not told of.
+    pub untold: u64,
+}
+
 /// An operation that has not ended.
 #[derive(Debug)]
 pub struct Pending {
@@ -93,6 +106,8 @@ pub struct Pending {
     lane: Lane,
     /// Of a watch.
     pub watch: Option<Box<WatchSide>>,
+    /// Of a snapshot.
+    pub snapshot: Option<Box<SnapshotSide>>,
 }
 
 /// All clients.
@@ -111,10 +126,17 @@ impl Pending {
         let kind = match call {
             Call::Watch(_) => Kind::Watch,
             Call::LeaseKeepAlive { .. } => Kind::KeepAlive,
+            Call::Snapshot { .. } => Kind::Snapshot,
             _ => Kind::Unary,
         };
-        let is_read = convert::is_read(call);
-        Pending { member, kind, is_read, has_arrived: false, lane: Lane::default(), watch: None }
+        let snapshot = match call {
+            Call::Snapshot { into } => {
+                Some(Box::new(SnapshotSide { into: into.clone(), ..SnapshotSide::default() }))
+            }
+            _ => None,
+        };
+        let (is_read, lane) = (convert::is_read(call), Lane::default());
+        Pending { member, kind, is_read, has_arrived: false, lane, watch: None, snapshot }
     }
 
     /// How it ends when nobody answers it.

@@ -5,14 +5,17 @@
 //! A job runs on the disk at once, in code, and takes its own virtual time: its receipt exists
 //! from then on, and the member is told when the disk says that it is done. A kill or power loss in
 //! between undoes what ends after it. Between two jobs for the database a log write may fall.
+//! Long because one disk carries what a member, its clients and its operators ask of it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use detcd::config::Config;
+use detcd::backup::{self, BackupError, RestoreSettings, SnapshotStream};
+use detcd::config::{CompatVersion, Config};
 use detcd::member::DiskImage;
 use detcd::member::id::MemberId;
 use detcd::member::io::{Level, LogLine, RaftMessage, Stop};
+use detcd::proto::etcdserverpb::SnapshotResponse;
 use detcd::storage::backend::{self, Backend, Body, Engine, Failure, Layout};
 use detcd::storage::database::{
     DatabaseAnswer, DatabaseReceipt, DatabaseTask, DatabaseTaskId, DatabaseWrite, PinId,
@@ -53,6 +56,7 @@ enum Task {
     Write(DatabaseWrite),
     Save(SnapshotMark),
     Pin(PinId),
+    Read(PinId),
     Send { to: MemberId, message: RaftMessage, pin: PinId },
     Whole(DatabaseTaskId, DatabaseTask),
     Receive(Box<Reception>),
@@ -69,6 +73,8 @@ pub enum Done {
     Saved(SnapshotMark),
     /// A state of the database is held.
     Pinned(PinId, SnapshotMark),
+    /// The next piece of a state that is held is read for a client, or cannot be.
+    Piece(PinId, Result<SnapshotResponse, String>),
     /// A state that was held is read, unless it is no longer held.
     Read {
         /// For whom.
@@ -109,6 +115,9 @@ pub struct Device {
     snap_dir: String,
     writer: Option<LogWriter>,
     backend: Option<Backend>,
+    /// Snapshots that are read for clients, as the version of the process has them.
+    exports: BTreeMap<PinId, SnapshotStream>,
+    compat: CompatVersion,
     /// Log writes that wait for the device.
     staged: Vec<Staged>,
     /// The last log write, and the last one that puts another database in place.
@@ -155,6 +164,8 @@ impl Device {
             snap_dir: String::new(),
             writer: None,
             backend: None,
+            exports: BTreeMap::new(),
+            compat: CompatVersion::default(),
             staged: Vec::new(),
             last_staged: LogNumber(0),
             last_install: LogNumber(0),
@@ -208,6 +219,7 @@ impl Device {
         self.disk.begin(now);
         self.dir = path(&config.wal_dir());
         self.snap_dir = layout(config, &self.dir).snap_dir;
+        self.compat = config.compat;
         let disk: Rc<dyn detcd::storage::disk::Disk> = Rc::new(self.disk.mount());
         let data_dir = &config.data_dir;
         let found = directory::inspect(&*disk, &path(data_dir), data_dir, config.compat);
@@ -276,6 +288,7 @@ impl Device {
         let (after, task) = match task {
             SnapshotTask::Save(mark) => (self.last_staged, Task::Save(mark)),
             SnapshotTask::Pin(pin) => (self.last_install, Task::Pin(pin)),
+            SnapshotTask::Read(pin) => (self.last_install, Task::Read(pin)),
             SnapshotTask::Send { to, message, pin } => {
                 (self.last_install, Task::Send { to, message, pin })
             }
@@ -286,13 +299,14 @@ impl Device {
 
     fn unpin(&mut self, unpinned: PinId) {
         self.tasks.retain(|(_, task)| match task {
-            Task::Pin(pin) | Task::Send { pin, .. } => *pin != unpinned,
+            Task::Pin(pin) | Task::Read(pin) | Task::Send { pin, .. } => *pin != unpinned,
             _ => true,
         });
         self.running.retain(|done| match done {
-            Done::Pinned(pin, _) | Done::Read { pin, .. } => *pin != unpinned,
+            Done::Pinned(pin, _) | Done::Piece(pin, _) | Done::Read { pin, .. } => *pin != unpinned,
             _ => true,
         });
+        self.exports.remove(&unpinned);
         if let Some(backend) = &mut self.backend {
             backend.unpin(unpinned);
         }
@@ -388,9 +402,14 @@ impl Device {
     }
 
     fn begin_task(&mut self) -> Result<&'static str, Failure> {
+        let (_, task) = self.tasks.pop_front().expect("one is due");
+        if let Task::Read(pin) = task {
+            let piece = self.read_piece(pin);
+            self.running.push(Done::Piece(pin, piece));
+            return Ok("read piece");
+        }
         let (writer, backend) = (self.writer.as_mut(), self.backend.as_mut());
         let (writer, backend) = writer.zip(backend).expect("only members with a database ask");
-        let (_, task) = self.tasks.pop_front().expect("one is due");
         let (what, done) = match task {
             Task::Write(write) => {
                 let mut writes = vec![write];
@@ -405,6 +424,7 @@ impl Device {
                 ("save", Done::Saved(mark))
             }
             Task::Pin(pin) => ("pin", Done::Pinned(pin, backend.pin(pin)?)),
+            Task::Read(_) => unreachable!("it was done above"),
             Task::Send { to, message, pin } => {
                 let body = backend.body(pin)?;
                 ("read snapshot", Done::Read { to, message, pin, body })
@@ -418,6 +438,37 @@ impl Device {
         };
         self.running.push(done);
         Ok(what)
+    }
+
+    /// Reads what a client gets next of a state that is held.
+    fn read_piece(&mut self, pin: PinId) -> Result<SnapshotResponse, String> {
+        let none = || "there is no file to read".to_owned();
+        if !self.exports.contains_key(&pin) {
+            let pages = self.backend.as_ref().and_then(|backend| backend.pages(pin));
+            let stream = SnapshotStream::new(pages.ok_or_else(none)?, self.compat);
+            self.exports.insert(pin, stream.map_err(|error| error.to_string())?);
+        }
+        let stream = self.exports.get_mut(&pin).expect("it was just put there");
+        stream.next_message().map_err(|error| error.to_string())?.ok_or_else(none)
+    }
+
+    /// Makes a data directory from a snapshot file that is copied to the disk before. It is done at
+    /// `done_at`.
+    pub fn restore(
+        &mut self,
+        now: u64,
+        snapshot: &[u8],
+        settings: &RestoreSettings,
+        lines: &mut Vec<LogLine>,
+    ) -> Result<(), BackupError> {
+        self.disk.begin(now);
+        let disk: Rc<dyn detcd::storage::disk::Disk> = Rc::new(self.disk.mount());
+        let copied = put_file(&*disk, &settings.snapshot.path, snapshot);
+        let restored = copied
+            .map_err(|error| BackupError::io("write", &settings.snapshot)(error))
+            .and_then(|()| backup::restore(&disk, settings, lines));
+        self.done_at = Some(self.disk.completion().max(now));
+        restored
     }
 
     /// What the device did, if it is done with it. Nothing is done while it hangs.
@@ -524,6 +575,7 @@ impl Device {
     fn abandon(&mut self) {
         self.writer = None;
         self.backend = None;
+        self.exports.clear();
         self.staged.clear();
         self.tasks.clear();
         self.running.clear();
@@ -534,8 +586,22 @@ impl Device {
     }
 }
 
+/// Puts a file on a disk, durable but for its name.
+fn put_file(
+    disk: &dyn detcd::storage::disk::Disk,
+    at: &str,
+    content: &[u8],
+) -> std::io::Result<()> {
+    if let Some((above, _)) = at.rsplit_once('/') {
+        disk.create_dir_all(above)?;
+    }
+    let mut file = disk.create(at)?;
+    file.write_at(0, content)?;
+    file.sync_data()
+}
+
 /// A path of a setting, from the root of the disk.
-fn path(dir: &str) -> String {
+pub fn path(dir: &str) -> String {
     let parts = dir.split('/').filter(|part| !matches!(*part, "" | "." | ".."));
     parts.collect::<Vec<_>>().join("/")
 }

@@ -14,7 +14,7 @@ use crate::world::convert::{self, Shape};
 use crate::world::{End, WorldEvent};
 
 /// What a request or answer takes on the wire beside its payload, about.
-const FRAME_BYTES: u64 = 120;
+pub(super) const FRAME_BYTES: u64 = 120;
 
 /// Gives a watch that is asked for the id that its client chose.
 fn name_watch(shape: &mut Shape, id: i64) {
@@ -49,7 +49,7 @@ impl LoopWorld {
     }
 
     /// Sends a packet of an operation, or of a stream of watches, to its member.
-    fn send_up(&mut self, name: OpId, bytes: u64, packet: Packet) {
+    pub(super) fn send_up(&mut self, name: OpId, bytes: u64, packet: Packet) {
         let Some((member, lane)) = self.clients.lane(name) else { return };
         let (to, floor) = (End::Member(member), lane.up);
         let arrival = self.transmit(End::Clients, to, bytes, floor, packet);
@@ -206,13 +206,14 @@ impl LoopWorld {
         let Some(pending) = self.clients.get(op) else { return };
         let outcome = match (result, pending.kind) {
             (Ok(()), Kind::Watch) => return self.watch_ended(op),
+            (Ok(()), Kind::Snapshot) => return self.snapshot_ended(op),
             (Ok(()), _) => pending.unanswered("the stream ended without an answer"),
             (Err(error), _) => pending.refused(error),
         };
         self.complete(op, outcome);
     }
 
-    fn complete(&mut self, op: OpId, outcome: Outcome) {
+    pub(super) fn complete(&mut self, op: OpId, outcome: Outcome) {
         if self.clients.take(op).is_some() {
             self.happened.push_back(WorldEvent::Completed { op, outcome });
         }
@@ -250,6 +251,9 @@ impl LoopWorld {
         if let StreamItem::KeepAlive(response) = &item {
             self.take_leave(name);
             return self.complete(name, Outcome::Ok(convert::keep_alive(response)));
+        }
+        if let StreamItem::Snapshot(piece) = item {
+            return self.snapshot_piece(name, piece, bytes);
         }
         let now = self.now;
         let Some(stream) = self.clients.stream(name) else { return };

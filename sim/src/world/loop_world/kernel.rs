@@ -79,6 +79,9 @@ impl LoopWorld {
                     self.sprung(at.place);
                 }
             }
+            Event::RestoreEnds { place, incarnation, result } => {
+                self.restore_ended(place, incarnation, result);
+            }
             Event::Tell(at, input) => {
                 if self.runs(at) {
                     self.step(at.place, *input);
@@ -311,7 +314,9 @@ impl LoopWorld {
     fn seen(&self, place: usize) -> Option<Seen> {
         let host = &self.hosts[place];
         let identity = host.process.as_ref()?.identity?;
-        Some(Seen { at: self.now, member: place, incarnation: host.incarnation - 1, identity })
+        let era = self.observer.era(place);
+        let incarnation = host.incarnation - 1;
+        Some(Seen { at: self.now, member: place, incarnation, era, identity })
     }
 
     fn noted(&mut self, place: usize, note: &Note) {
@@ -410,6 +415,7 @@ fn taker(event: &Event) -> Option<usize> {
         | Event::Silence { .. }
         | Event::Free { .. }
         | Event::Trapped(_)
+        | Event::RestoreEnds { .. }
         | Event::ClientTimeouts
         | Event::Drain(_)
         | Event::Progress(_) => None,

@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 
 use detcd::member::RaftView;
-use detcd::member::id::{ClusterId, MemberId};
+use detcd::member::id::MemberId;
 use detcd::member::io::Role;
 use detcd::storage::log::{LogImage, LogNumber, LogWrite, SnapshotMark, Staged};
 use detsim_reports::record::{RaftEvent, RaftFact, Time};
 
-use super::observer::Seen;
+use super::observer::{Log, Seen};
 use super::outline::{Outline, WatchedLog, Written};
 
 /// Questions for a read index that are remembered of a member. It takes the answer to one of a
@@ -24,7 +24,7 @@ const ASKED_MAX: usize = 32;
 struct Watched {
     log: WatchedLog,
     /// Whose member it is, or was last, once that is known.
-    cluster: Option<ClusterId>,
+    cluster: Option<Log>,
     /// How far its disk vouches for its database.
     vouched: u64,
     /// Its files were damaged since it began.
@@ -43,7 +43,7 @@ pub struct Ledger {
     facts: Vec<RaftFact>,
     places: Vec<Watched>,
     /// The highest commit index of any member, by cluster.
-    commits: BTreeMap<ClusterId, u64>,
+    commits: BTreeMap<Log, u64>,
 }
 
 impl Ledger {
@@ -68,6 +68,11 @@ impl Ledger {
             self.places.resize_with(place + 1, Watched::default);
         }
         &mut self.places[place]
+    }
+
+    /// A place's disk holds another log from now on.
+    pub fn forget(&mut self, place: usize) {
+        *self.at(place) = Watched::default();
     }
 
     /// A process starts with what it found on its disk: its log, and how far its database is and
@@ -176,7 +181,7 @@ impl Ledger {
 
     /// A member asks for a read index.
     pub fn read_asked(&mut self, seen: Seen, context: u64) {
-        let floor = self.commits.get(&seen.identity.1).copied().unwrap_or(0);
+        let floor = self.commits.get(&seen.log()).copied().unwrap_or(0);
         let asked = &mut self.at(seen.member).asked;
         if asked.len() == ASKED_MAX {
             asked.remove(0);
@@ -227,8 +232,8 @@ impl Ledger {
 
     /// A member's raft state is another than `before`.
     pub fn raft(&mut self, seen: Seen, before: Option<RaftView>, view: RaftView) {
-        self.at(seen.member).cluster = Some(seen.identity.1);
-        let highest = self.commits.entry(seen.identity.1).or_insert(0);
+        self.at(seen.member).cluster = Some(seen.log());
+        let highest = self.commits.entry(seen.log()).or_insert(0);
         *highest = view.commit.max(*highest);
         if view.role != Role::Leader {
             return;

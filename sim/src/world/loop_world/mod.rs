@@ -10,6 +10,7 @@
 //! connections that stand; name resolution, TLS, permissions. `README.md` beside
 //! this file says more.
 
+mod backups;
 mod calls;
 mod client;
 mod clock;
@@ -47,6 +48,7 @@ use detcd::member::io::{LogLine, Outputs};
 use detcd::planted::Defect;
 use detcd::storage::backend::{BoltEngine, Engine};
 use detcd::storage::bolt::BoltOptions;
+use detcd::storage::memory::MemoryDisk;
 use detcd::storage::wal::WalSettings;
 use detsim_reports::record::{Call, ClientId, Internals, MemberName, OpId, Time};
 use rand_chacha::ChaCha8Rng;
@@ -62,8 +64,8 @@ use self::packet::Event;
 use self::queue::Queue;
 use self::trace::Trace;
 use super::{
-    ClockFault, DiskFault, Exit, Launch, LinkQuality, MemberStatus, NetworkFault, Trap, World,
-    WorldError, WorldEvent,
+    BackupDamage, ClockFault, DiskFault, Exit, Launch, LinkQuality, MemberStatus, NetworkFault,
+    Restore, Trap, World, WorldError, WorldEvent,
 };
 use crate::disk::DiskTimes;
 use crate::seed::Streams;
@@ -156,6 +158,8 @@ pub struct LoopWorld {
     network: Network,
     connections: Connections,
     clients: Clients,
+    /// Snapshots that clients saved, by name.
+    backups: MemoryDisk,
     /// What nobody was told of yet.
     happened: VecDeque<WorldEvent>,
     observer: Observer,
@@ -225,6 +229,7 @@ impl LoopWorld {
             hosts: Vec::new(),
             connections: Connections::default(),
             clients: Clients::default(),
+            backups: MemoryDisk::new(),
             happened: VecDeque::new(),
             observer: Observer::default(),
             trace: Trace::default(),
@@ -339,6 +344,23 @@ impl World for LoopWorld {
         self.trace.fact(self.now, ("processor", member, step));
         self.hosts[member].step_ns = step.as_nanos() as u64;
         Ok(())
+    }
+
+    fn can_save(&self) -> Result<(), WorldError> {
+        self.lacks_pages().map_or(Ok(()), Err)
+    }
+
+    fn restore(&mut self, member: usize, restore: &Restore) -> Result<(), WorldError> {
+        self.check_place(member)?;
+        self.restore_host(member, restore)
+    }
+
+    fn spoil(&mut self, backup: &str, damage: BackupDamage) -> Result<(), WorldError> {
+        self.spoil_backup(backup, damage)
+    }
+
+    fn enter(&mut self, member: usize, era: usize) {
+        self.observer.enter(member, era);
     }
 
     fn status(&mut self, member: usize) -> MemberStatus {

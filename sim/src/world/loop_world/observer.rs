@@ -29,8 +29,20 @@ pub struct Seen {
     pub member: usize,
     /// How many times its process was started before.
     pub incarnation: u32,
+    /// Which of the run's clusters it belongs to.
+    pub era: usize,
     /// Who it is.
     pub identity: (MemberId, ClusterId),
+}
+
+/// Names a log: the era, and the cluster's identity.
+pub type Log = (usize, ClusterId);
+
+impl Seen {
+    /// The log that its cluster writes.
+    pub fn log(&self) -> Log {
+        (self.era, self.identity.1)
+    }
 }
 
 /// Records what is seen.
@@ -38,9 +50,11 @@ pub struct Seen {
 pub struct Observer {
     internals: Internals,
     /// Entries that requests were proposed as, until the entry is committed.
-    proposed: BTreeMap<(ClusterId, u64), OpId>,
+    proposed: BTreeMap<(Log, u64), OpId>,
     /// The last index recorded as committed, by cluster.
-    committed: BTreeMap<ClusterId, u64>,
+    committed: BTreeMap<Log, u64>,
+    /// The era of each place.
+    eras: Vec<usize>,
     /// Logs, disks, configurations and reads.
     pub ledger: Ledger,
 }
@@ -57,7 +71,7 @@ impl Observer {
     pub fn note(&mut self, seen: Seen, note: &Note, machine: &dyn Machine) {
         match note {
             Note::Proposed { request: RequestId(op), entry_id } => {
-                self.proposed.insert((seen.identity.1, *entry_id), OpId(*op as u32));
+                self.proposed.insert((seen.log(), *entry_id), OpId(*op as u32));
             }
             Note::Applied { entry, revision, digest } => {
                 self.applied(seen, (entry.index, entry.term), (*revision, *digest));
@@ -66,6 +80,7 @@ impl Observer {
             }
             Note::Loaded { index, term, revision, digest, voters, learners } => {
                 self.ledger.loaded(seen, *index, voters, learners);
+                self.founded(seen, (*index, *term), voters);
                 self.applied(seen, (*index, *term), (*revision, *digest));
                 self.commit(seen, *index, machine);
             }
@@ -78,6 +93,39 @@ impl Observer {
             }
             Note::Role { .. } => {}
         }
+    }
+
+    /// The first member of a cluster that began from a snapshot tells what it started from: the
+    /// entries that added its founders are in no log that can be asked.
+    fn founded(&mut self, seen: Seen, (index, term): (u64, u64), voters: &[MemberId]) {
+        let is_new = seen.era > 0 && !self.committed.contains_key(&seen.log());
+        if !is_new || index != voters.len() as u64 {
+            return;
+        }
+        for (index, voter) in (1..).zip(voters) {
+            self.internals.committed.push(Committed {
+                at: Time(seen.at),
+                cluster: seen.identity.1.0,
+                era: seen.era,
+                index,
+                term,
+                command: Command::ConfChange { what: format!("add {voter}") },
+                op: None,
+            });
+        }
+        self.committed.insert(seen.log(), index);
+    }
+
+    /// A place belongs to another of the run's clusters from now on: nothing is known of its log.
+    pub fn enter(&mut self, place: usize, era: usize) {
+        self.eras.resize(self.eras.len().max(place + 1), 0);
+        self.eras[place] = era;
+        self.ledger.forget(place);
+    }
+
+    /// Which of the run's clusters a place belongs to.
+    pub fn era(&self, place: usize) -> usize {
+        self.eras.get(place).copied().unwrap_or(0)
     }
 
     /// A member has the effects of everything up to an entry.
@@ -97,7 +145,7 @@ impl Observer {
 
     /// Records the entries up to `index` that no member applied before, as far as the log has them.
     fn commit(&mut self, seen: Seen, index: u64, machine: &dyn Machine) {
-        let mut last = self.committed.get(&seen.identity.1).copied().unwrap_or(0);
+        let mut last = self.committed.get(&seen.log()).copied().unwrap_or(0);
         while last < index {
             let Some(entry) = machine.entry(last + 1) else { return };
             last += 1;
@@ -107,8 +155,8 @@ impl Observer {
 
     /// Records an entry, if it is the next.
     fn commit_entry(&mut self, seen: Seen, entry: &LogEntry) {
-        let cluster = seen.identity.1;
-        let last = self.committed.entry(cluster).or_insert(0);
+        let log = seen.log();
+        let last = self.committed.entry(log).or_insert(0);
         if entry.index != *last + 1 {
             return;
         }
@@ -117,7 +165,7 @@ impl Observer {
             EntryKind::Normal => decode_normal(&entry.data),
             EntryKind::ConfChange => decode_conf_change(&entry.data),
         };
-        let op = self.proposed.remove(&(cluster, decoded.id)).filter(|_| decoded.id != 0);
+        let op = self.proposed.remove(&(log, decoded.id)).filter(|_| decoded.id != 0);
         let command = match (decoded.command, op) {
             // Nobody asked for it: the leader revokes what expired.
             (Command::Client(Call::LeaseRevoke { id }), None) => Command::LeaseExpired { id },
@@ -125,7 +173,8 @@ impl Observer {
         };
         self.internals.committed.push(Committed {
             at: Time(seen.at),
-            cluster: cluster.0,
+            cluster: seen.identity.1.0,
+            era: seen.era,
             index: entry.index,
             term: entry.term,
             command,
@@ -194,6 +243,7 @@ impl Observer {
         let Some((contents, raft)) = machine.contents().zip(machine.raft()) else { return };
         self.internals.samples.push(Sample {
             cluster: seen.identity.1.0,
+            era: seen.era,
             member: seen.member,
             index: raft.applied,
             revision: contents.revision,

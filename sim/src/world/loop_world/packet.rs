@@ -11,8 +11,8 @@ use detcd::storage::backend::Body;
 use detsim_reports::record::OpId;
 
 use super::connection::{ConnRef, Stream};
-use crate::world::End;
 use crate::world::convert::Shape;
+use crate::world::{End, Exit};
 
 /// One start of one member's process, at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,6 +242,15 @@ pub enum Event {
     CommitDue(ProcessRef),
     /// A process does what it was to be killed at.
     Trapped(ProcessRef),
+    /// A tool that makes a data directory ends, or is killed when it has no result.
+    RestoreEnds {
+        /// On which host.
+        place: usize,
+        /// As the so manieth process there.
+        incarnation: u32,
+        /// What came of it.
+        result: Option<Result<(), Exit>>,
+    },
     /// The driver tells a member something.
     Tell(ProcessRef, Box<Input>),
     /// A process knocks at a URL: for the first time, or once more.

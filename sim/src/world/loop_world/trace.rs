@@ -172,6 +172,7 @@ fn hash_input(input: &Input, h: &mut TraceHasher) {
         Input::SnapshotDone(mark) => mark.hash(h),
         Input::DatabaseTaskDone { id, answer } => (id, answer).hash(h),
         Input::SnapshotPinned { pin, mark } => (pin, mark).hash(h),
+        Input::SnapshotRead { pin, piece } => (pin, piece).hash(h),
         Input::SnapshotArrived { from, message, .. } => (from, message).hash(h),
         Input::WorkDone(done) => (done.id, &done.result).hash(h),
         Input::Deadline | Input::Shutdown => {}
@@ -206,7 +207,7 @@ fn hash_snapshot_task(task: &SnapshotTask, h: &mut TraceHasher) {
     std::mem::discriminant(task).hash(h);
     match task {
         SnapshotTask::Save(mark) => mark.hash(h),
-        SnapshotTask::Pin(pin) | SnapshotTask::Unpin(pin) => pin.hash(h),
+        SnapshotTask::Pin(pin) | SnapshotTask::Read(pin) | SnapshotTask::Unpin(pin) => pin.hash(h),
         SnapshotTask::Send { to, message, pin } => (to, message, pin).hash(h),
     }
 }

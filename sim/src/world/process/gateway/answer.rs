@@ -80,6 +80,7 @@ fn body(call: &Call, answer: &Value) -> Result<Body, Unreadable> {
             raft_applied_index: unsigned(answer, "raftAppliedIndex")?,
             is_learner: flag(answer, "isLearner")?,
         },
+        Call::Snapshot { .. } => return Err("a snapshot is saved by a tool".to_owned()),
         Call::HashKv { .. } => Body::HashKv {
             hash: unsigned(answer, "hash")?
                 .try_into()

@@ -32,6 +32,7 @@ pub fn path(call: &Call) -> &'static str {
         Call::HashKv { .. } => "/v3/maintenance/hashkv",
         Call::AlarmList | Call::AlarmRaise(_) | Call::AlarmDisarm(_) => "/v3/maintenance/alarm",
         Call::Defragment => "/v3/maintenance/defragment",
+        Call::Snapshot { .. } => "/v3/maintenance/snapshot",
     }
 }
 
@@ -48,7 +49,7 @@ pub fn request(call: &Call) -> Value {
         Call::LeaseGrant { id, ttl_s } => json!({"ID": id.to_string(), "TTL": ttl_s.to_string()}),
         Call::LeaseRevoke { id } | Call::LeaseKeepAlive { id } => json!({"ID": id.to_string()}),
         Call::LeaseTimeToLive { id, keys } => json!({"ID": id.to_string(), "keys": keys}),
-        Call::LeaseLeases | Call::Status | Call::Defragment => json!({}),
+        Call::LeaseLeases | Call::Status | Call::Defragment | Call::Snapshot { .. } => json!({}),
         Call::Watch(watch) => watch_create(watch),
         Call::MemberAdd { peer_urls, is_learner } => {
             json!({"peerURLs": peer_urls, "isLearner": is_learner})

@@ -1,0 +1,183 @@
+//! Clusters that began from saved snapshots: the snapshot is the state that the cluster had which
+//! it was taken from, with all that the member had told before; and no client that goes on with
+//! what it knew is told an older revision than before.
+//!
+//! What a snapshot holds is compared with the model of the log at the index that the snapshot
+//! claims: its revision must be the model's. That members begin from that state is seen by the
+//! other checkers, whose history of the new cluster begins with it.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use detsim_reports::record::{
+    Body, CheckReport, ClientId, History, Internals, OpId, Operation, Outcome, Time,
+};
+
+use super::Checker;
+use super::describe;
+use super::eras::{Era, Owners, origin};
+use super::replay::Replay;
+use super::report::{Evidence, Report};
+use crate::model::Model;
+
+/// Checks snapshots, and what clients carry from one cluster to the next.
+pub(super) fn check(history: &History, internals: Option<&Internals>, eras: &[Era]) -> CheckReport {
+    let mut report = Report::new(Checker::Restores);
+    let owners = Owners::of(history, internals);
+    for operation in &history.operations {
+        if let Some((revision, _)) = saved(operation) {
+            stale(history, &owners, operation, revision, &mut report);
+        }
+    }
+    for restored in &history.restored {
+        held(history, restored.saved, origin(history, restored, &owners), eras, &mut report);
+    }
+    if !history.restored.is_empty() {
+        carried(history, &owners, &mut report);
+    }
+    report.finish()
+}
+
+/// The revision and the index that a snapshot claims.
+fn saved(operation: &Operation) -> Option<(i64, u64)> {
+    match &operation.outcome {
+        Some(Outcome::Ok(reply)) => match reply.body {
+            Body::Snapshot { revision, index, .. } => Some((revision, index)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// A member's snapshot holds what the member had told before it was asked for it.
+fn stale(
+    history: &History,
+    owners: &Owners<'_>,
+    save: &Operation,
+    revision: i64,
+    report: &mut Report,
+) {
+    let era = owners.era(save);
+    let told = history.operations.iter().filter(|operation| {
+        operation.member == save.member
+            && operation.completed < save.invoked
+            && owners.era(operation) == era
+    });
+    let newest = told.filter_map(|operation| Some((told_revision(operation)?, operation)));
+    if let Some((newest, earlier)) = newest.max_by_key(|(newest, _)| *newest)
+        && newest > revision
+    {
+        let text = format!(
+            "{} holds revision {revision}, although {} had told of revision {newest} before, in its \
+             answer to {}",
+            describe::operation(save),
+            describe::member(history, save.member),
+            describe::operation(earlier)
+        );
+        report.safety("stale-snapshot", Evidence::of(&[earlier, save]), text);
+    }
+    report.checked(1, "snapshots held against what their members had told");
+}
+
+fn told_revision(operation: &Operation) -> Option<i64> {
+    match &operation.outcome {
+        Some(Outcome::Ok(reply)) if reply.header.revision > 0 => Some(reply.header.revision),
+        _ => None,
+    }
+}
+
+/// A snapshot's revision is the model's at the index that it claims.
+fn held(
+    history: &History,
+    op: OpId,
+    from: Option<(usize, u64)>,
+    eras: &[Era],
+    report: &mut Report,
+) {
+    let save = &history.operations[op.0 as usize];
+    let Some((revision, _)) = saved(save) else { return };
+    let known = from.and_then(|(parent, index)| {
+        let era = eras.get(parent).filter(|era| era.unknown.is_none())?;
+        let log = era.whole_internals.as_ref()?;
+        let entries = log.committed.get(..(era.shift + index) as usize)?;
+        Some((&era.whole, log, entries))
+    });
+    let Some((whole, log, entries)) = known else {
+        return report.not_checked(format!(
+            "what {} holds: no log says what it should",
+            describe::operation(save)
+        ));
+    };
+    let replay = Replay::new(whole, log);
+    let mut model = Model::new(&history.settings);
+    for entry in entries {
+        let _ = replay.apply(&mut model, entry);
+    }
+    report.checked(1, "restored snapshots held against the model at their index");
+    if model.revision() != revision {
+        let text = format!(
+            "{} claims index {} and holds revision {revision}; the model is at revision {} there",
+            describe::operation(save),
+            entries.len(),
+            model.revision()
+        );
+        report.safety("wrong-snapshot", Evidence::of(&[save]), text);
+    }
+}
+
+/// What a client was told last, and by which cluster.
+struct Told<'a> {
+    at: Time,
+    client: ClientId,
+    era: usize,
+    revision: i64,
+    operation: &'a Operation,
+}
+
+/// A client that goes on from one cluster to the next is never told an older revision.
+fn carried(history: &History, owners: &Owners<'_>, report: &mut Report) {
+    let mut all: Vec<Told<'_>> = Vec::new();
+    let told = |operation, at, revision| {
+        let era = owners.era(operation);
+        Told { at, client: operation.client, era, revision, operation }
+    };
+    for operation in &history.operations {
+        if let Some(revision) = told_revision(operation) {
+            all.push(told(operation, operation.completed, revision));
+        }
+    }
+    for watched in history.watched.iter().filter(|watched| watched.message.revision > 0) {
+        let operation = &history.operations[watched.op.0 as usize];
+        all.push(told(operation, watched.at, watched.message.revision));
+    }
+    all.sort_by_key(|told| told.at);
+    let mut newest: BTreeMap<ClientId, &Told<'_>> = BTreeMap::new();
+    let (mut carrying, mut found) = (Vec::new(), Vec::new());
+    for told in &all {
+        let before = newest.entry(told.client).or_insert(told);
+        let is_carried = before.era < told.era && before.at <= told.operation.invoked;
+        if is_carried && !carrying.contains(&told.client) {
+            carrying.push(told.client);
+        }
+        if is_carried && told.revision < before.revision && !found.contains(&told.client) {
+            found.push(told.client);
+            let text = format!(
+                "revision decreased for client {}: {} told it revision {}, and the cluster that was \
+                 restored since tells it {}, in its answer to {}",
+                told.client.0,
+                describe::operation(before.operation),
+                before.revision,
+                told.revision,
+                describe::operation(told.operation)
+            );
+            let evidence = Evidence::of(&[before.operation, told.operation]);
+            report.safety("revision-decreased", evidence, text);
+        }
+        if told.revision > before.revision {
+            *before = told;
+        }
+    }
+    report.checked(carrying.len(), "clients that went on with a restored cluster");
+}

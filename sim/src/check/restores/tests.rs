@@ -1,0 +1,138 @@
+//! Hand-written runs in which a cluster began from a snapshot of another.
+
+use detsim_reports::record::{
+    Applied, Body, Call, CheckReport, Command, Committed, Header, OpId, Outcome, Reply, Restored,
+};
+
+use crate::check::script::{Script, kv, put, us};
+use crate::check::{Selection, all};
+
+/// A put of `a` that is acknowledged, a save that holds it, and a put of `b` that comes too late.
+/// The members are restored at 100 us.
+fn saved() -> (Script, OpId) {
+    let mut script = Script::new();
+    let first = script.put(10, 12, "a", "1", 2);
+    script.log(11, first);
+    let save = script.invoke(20, Call::Snapshot { into: "monday".to_owned() });
+    let body = Body::Snapshot { size_bytes: 1, version: String::new(), revision: 2, index: 1 };
+    script.end(save, 22, Outcome::Ok(Reply { header: Header::default(), body }));
+    let late = script.put(30, 32, "b", "2", 3);
+    script.log(31, late);
+    (script, save)
+}
+
+fn restored(script: &mut Script, save: OpId, bumped: i64) {
+    let entered = (0..3).map(|member| (member, us(100))).collect();
+    script.history.restored = vec![Restored { saved: save, bumped, founders: 1, entered }];
+    entry(script, 101, Command::ConfChange { what: "add 1".to_owned() }, None);
+}
+
+/// The next entry of the restored cluster's log.
+fn entry(script: &mut Script, at: u64, command: Command, op: Option<OpId>) {
+    let committed = &mut script.internals.committed;
+    let index = committed.iter().filter(|entry| entry.era == 1).count() as u64 + 1;
+    let entry = Committed { at: us(at), cluster: 1, era: 1, index, term: 1, command, op };
+    committed.push(entry);
+}
+
+fn rules(script: &Script) -> Vec<String> {
+    let reports: Vec<CheckReport> =
+        all(&script.history, Some(&script.internals), &Selection::all());
+    let findings = reports.iter().flat_map(|report| &report.findings);
+    let mut rules: Vec<String> = findings.map(detsim_reports::record::Finding::signature).collect();
+    rules.dedup();
+    rules
+}
+
+#[test]
+fn what_was_saved_is_there_and_what_came_later_is_lawfully_gone() {
+    let (mut script, save) = saved();
+    restored(&mut script, save, 0);
+    script.get(110, 112, "a", Some(kv("a", "1", 2, 2, 1)), 2);
+    script.get(113, 114, "b", None, 2);
+    let again = script.put(120, 122, "b", "3", 3);
+    entry(&mut script, 121, Command::Client(put("b", "3")), Some(again));
+    script.get(130, 132, "b", Some(kv("b", "3", 3, 3, 1)), 3);
+    assert_eq!(rules(&script), Vec::<String>::new());
+}
+
+#[test]
+fn what_was_saved_may_not_be_missing() {
+    let (mut script, save) = saved();
+    restored(&mut script, save, 0);
+    script.get(110, 112, "a", None, 2);
+    assert!(rules(&script).contains(&"linearizability/wrong-reply".to_owned()));
+}
+
+#[test]
+fn what_came_later_may_not_come_back() {
+    let (mut script, save) = saved();
+    restored(&mut script, save, 0);
+    script.get(110, 112, "b", Some(kv("b", "2", 3, 3, 1)), 3);
+    assert!(rules(&script).iter().any(|rule| rule.starts_with("linearizability/")));
+}
+
+#[test]
+fn a_member_that_begins_elsewhere_diverges_from_the_saved_state() {
+    let (mut script, save) = saved();
+    restored(&mut script, save, 0);
+    script.internals.applied.push(Applied {
+        at: us(102),
+        cluster: 1,
+        member: 0,
+        incarnation: 1,
+        index: 1,
+        term: 1,
+        revision: 3,
+        digest: 7,
+    });
+    assert_eq!(rules(&script), ["replicas/model-divergence"]);
+}
+
+#[test]
+fn revisions_that_are_raised_are_compacted_below() {
+    let (mut script, save) = saved();
+    restored(&mut script, save, 1_000_000);
+    script.get(110, 112, "a", Some(kv("a", "1", 2, 2, 1)), 1_000_002);
+    let again = script.put(120, 122, "b", "3", 1_000_003);
+    entry(&mut script, 121, Command::Client(put("b", "3")), Some(again));
+    assert_eq!(rules(&script), Vec::<String>::new());
+    script.get(130, 132, "a", Some(kv("a", "1", 2, 2, 1)), 3);
+    assert!(!rules(&script).is_empty());
+}
+
+#[test]
+fn a_snapshot_that_lacks_what_its_member_had_told_is_found() {
+    let (mut script, save) = saved();
+    let operation = &mut script.history.operations[save.0 as usize];
+    (operation.invoked, operation.completed) = (us(40), us(42));
+    assert_eq!(rules(&script), ["restores/stale-snapshot"]);
+}
+
+#[test]
+fn a_snapshot_whose_revision_is_not_that_of_its_index_is_found() {
+    let (mut script, save) = saved();
+    restored(&mut script, save, 0);
+    let body = Body::Snapshot { size_bytes: 1, version: String::new(), revision: 2, index: 2 };
+    let header = Header::default();
+    script.history.operations[save.0 as usize].outcome = Some(Outcome::Ok(Reply { header, body }));
+    assert!(rules(&script).contains(&"restores/wrong-snapshot".to_owned()));
+}
+
+#[test]
+fn a_client_that_goes_on_must_not_be_told_an_older_revision() {
+    let (mut script, save) = saved();
+    restored(&mut script, save, 0);
+    let late = script.history.operations.len() - 1;
+    let client = script.history.operations[late].client;
+    let next = script.get(110, 112, "a", Some(kv("a", "1", 2, 2, 1)), 2);
+    assert_eq!(rules(&script), Vec::<String>::new(), "another client knows nothing");
+    script.history.operations[next.0 as usize].client = client;
+    assert_eq!(rules(&script), ["restores/revision-decreased"]);
+    script.history.restored[0].bumped = 10;
+    let revision = |reply: &mut Reply| reply.header.revision = 12;
+    if let Some(Outcome::Ok(reply)) = &mut script.history.operations[next.0 as usize].outcome {
+        revision(reply);
+    }
+    assert_eq!(rules(&script), Vec::<String>::new());
+}

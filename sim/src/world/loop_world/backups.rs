@@ -1,0 +1,222 @@
+//! Snapshots that clients save, and data directories that are made from them: the operations of
+//! etcdctl and etcdutl, on a disk of the clients' own and on those of hosts.
+//!
+//! A snapshot arrives over its client's link. It is kept when it is whole, and not at all
+//! otherwise.
+
+use std::rc::Rc;
+
+use detcd::backup::{self, BackupError, HASH_BYTES, HashCheck, Place, RestoreSettings};
+use detcd::config::Config;
+use detcd::member::io::{Level, LogLine};
+use detcd::mvcc::Revision;
+use detcd::proto::etcdserverpb::SnapshotResponse;
+use detcd::storage::bolt::{Bolt, BoltOptions};
+use detcd::storage::disk::Disk;
+use detcd::storage::memory::MemoryDisk;
+use detcd::storage::schema::{DatabaseImage, bucket};
+use detsim_reports::record::{Body, Header, OpId, Outcome, Reply};
+
+use super::client::WINDOW_BYTES;
+use super::device;
+use super::exchange::FRAME_BYTES;
+use super::packet::{Event, Packet};
+use super::{DatabaseKind, LoopWorld};
+use crate::world::{BackupDamage, Exit, Restore, Trap, WorldError, WorldEvent};
+
+/// What a database says of itself.
+struct Content {
+    revision: i64,
+    index: u64,
+}
+
+/// Reads a snapshot that was saved.
+fn content(disk: &MemoryDisk, path: &str) -> Result<Content, BackupError> {
+    let disk: Rc<dyn Disk> = Rc::new(disk.clone());
+    let database = Bolt::open(disk, path, BoltOptions::ETCD)?;
+    let image = DatabaseImage::read_buckets(&database.read(), &[bucket::KEY, bucket::META])?;
+    let compacted = [image.scheduled_compact_revision()?, image.finished_compact_revision()?];
+    let newest = image.rows(bucket::KEY).next_back();
+    let newest = newest.and_then(|(key, _)| Revision::from_bucket_key(key));
+    let newest = newest.map_or(1, |(revision, _)| revision.main);
+    let revision = compacted.into_iter().flatten().fold(newest, i64::max);
+    Ok(Content { revision, index: image.consistent_index()?.unwrap_or(0) })
+}
+
+fn place(name: &str) -> Place {
+    Place::new(name, format!("{name}.db"))
+}
+
+/// What the tool is told, by its flags.
+fn settings(config: &Config, restore: &Restore) -> RestoreSettings {
+    let dir = |named: &str| Place::new(device::path(named), named);
+    let file = &restore.from;
+    RestoreSettings {
+        snapshot: Place::new(format!("backups/{file}"), format!("{file}.db")),
+        data_dir: dir(&config.data_dir),
+        wal_dir: restore.flag("wal-dir").map(dir),
+        name: config.name.clone(),
+        initial_cluster: config.initial_cluster.clone(),
+        token: config.initial_cluster_token.clone(),
+        advertise_peer_urls: config.initial_advertise_peer_urls.join(","),
+        hash_check: match restore.flag("skip-hash-check") {
+            Some(_) => HashCheck::Skipped,
+            None => HashCheck::Required,
+        },
+        bump_revision: restore.flag("bump-revision").and_then(|by| by.parse().ok()).unwrap_or(0),
+        is_marked_compacted: restore.flag("mark-compacted").is_some(),
+        map_bytes: BoltOptions::ETCD.map_bytes,
+        compat: config.compat,
+    }
+}
+
+impl LoopWorld {
+    /// A piece of a snapshot arrives: its client takes it, and makes room for more.
+    pub(super) fn snapshot_piece(&mut self, op: OpId, piece: SnapshotResponse, bytes: u64) {
+        let Some(pending) = self.clients.get(op) else { return };
+        let Some(snapshot) = &mut pending.snapshot else { return };
+        snapshot.pieces.push(piece);
+        snapshot.untold += bytes;
+        if snapshot.untold >= WINDOW_BYTES / 4 {
+            let told = std::mem::take(&mut snapshot.untold);
+            self.send_up(op, FRAME_BYTES, Packet::Window(op, told));
+        }
+    }
+
+    /// The member has sent all of it: it is kept under its name.
+    pub(super) fn snapshot_ended(&mut self, op: OpId) {
+        let Some(pending) = self.clients.get(op) else { return };
+        let Some(snapshot) = pending.snapshot.take() else { return };
+        let (file, pieces) = (place(&snapshot.into), snapshot.pieces.into_iter().map(Ok));
+        let kept = backup::save(&self.backups, &file, pieces);
+        let read = kept.and_then(|saved| Ok((saved, content(&self.backups, &file.path)?)));
+        self.complete(
+            op,
+            match read {
+                Ok((saved, Content { revision, index })) => {
+                    let (size_bytes, version) = (saved.size_bytes, saved.version);
+                    let body = Body::Snapshot { size_bytes, version, revision, index };
+                    Outcome::Ok(Reply { header: Header::default(), body })
+                }
+                Err(error) => Outcome::Fail(error.to_string()),
+            },
+        );
+    }
+
+    /// What is wrong with asking this world for a snapshot, if anything.
+    pub(super) fn lacks_pages(&self) -> Option<WorldError> {
+        (self.options.database != DatabaseKind::Pages).then(|| WorldError::Unsupported {
+            world: "loop",
+            what: "save or restore snapshots without `option database=pages`".to_owned(),
+        })
+    }
+
+    /// Damages a snapshot that was saved.
+    pub(super) fn spoil_backup(
+        &mut self,
+        name: &str,
+        damage: BackupDamage,
+    ) -> Result<(), WorldError> {
+        self.trace.fact(self.now, ("spoil", name, format!("{damage:?}")));
+        let mut bytes = self.saved(name)?;
+        let middle = bytes.len() / 2;
+        match damage {
+            BackupDamage::Corrupt => bytes[middle] ^= 1,
+            BackupDamage::Truncate => bytes.truncate(middle / 512 * 512),
+            BackupDamage::NoHash => bytes.truncate(bytes.len() - HASH_BYTES as usize),
+        }
+        self.backups.put(name, bytes);
+        Ok(())
+    }
+
+    fn saved(&self, name: &str) -> Result<Vec<u8>, WorldError> {
+        let none = || WorldError::Harness(format!("no snapshot {name} was saved"));
+        self.backups.read(name).filter(|bytes| !bytes.is_empty()).ok_or_else(none)
+    }
+
+    /// Makes a data directory from a snapshot.
+    pub(super) fn restore_host(
+        &mut self,
+        member: usize,
+        restore: &Restore,
+    ) -> Result<(), WorldError> {
+        if let Some(lacking) = self.lacks_pages() {
+            return Err(lacking);
+        }
+        let file = self.saved(&restore.from)?;
+        let host = &mut self.hosts[member];
+        if host.process.is_some() || host.device.is_hung() {
+            let what = format!("{} runs, or its disk hangs: nothing is restored", host.name.0);
+            return Err(WorldError::Harness(what));
+        }
+        self.trace.fact(self.now, ("restore", member, format!("{restore:?}")));
+        host.is_powered = true;
+        host.incarnation += 1;
+        host.lines.clear();
+        if restore.wipe {
+            host.device.wipe();
+        }
+        // The flags of a start that this one knows are meant alike.
+        let known = restore.flags.iter().filter(|(name, _)| {
+            !["bump-revision", "mark-compacted", "skip-hash-check"].contains(&name.as_str())
+        });
+        let known: Vec<(String, String)> = known.cloned().collect();
+        let result = match (self.options.parse)(&known) {
+            Err((exit, _)) => Err(exit),
+            Ok(config) => {
+                let host = &mut self.hosts[member];
+                let mut lines = Vec::new();
+                let settings = settings(&config, restore);
+                let restored = host.device.restore(self.now, &file, &settings, &mut lines);
+                for line in lines {
+                    host.log(self.now, line);
+                }
+                restored.map_err(|error| {
+                    let text = format!("Error: {error}");
+                    host.log(self.now, LogLine::new(Level::Error, text));
+                    Exit { code: error.exit_code().into(), reason: error.to_string() }
+                })
+            }
+        };
+        let incarnation = self.hosts[member].incarnation;
+        let device = &mut self.hosts[member].device;
+        let ends = device.done_at().unwrap_or(self.now).max(self.now);
+        let (at, result) = match device.take_occasion() {
+            Some(moment) => (moment.max(self.now), None),
+            None => (ends, Some(result)),
+        };
+        self.queue.push(at, Event::RestoreEnds { place: member, incarnation, result });
+        Ok(())
+    }
+
+    /// The tool ends by itself, or is killed at the moment that was named.
+    pub(super) fn restore_ended(
+        &mut self,
+        place: usize,
+        incarnation: u32,
+        result: Option<Result<(), Exit>>,
+    ) {
+        let host = &mut self.hosts[place];
+        if host.incarnation != incarnation || host.process.is_some() {
+            return;
+        }
+        match result {
+            Some(result) => {
+                host.device.kill(self.now);
+                self.happened.push_back(WorldEvent::Restored { member: place, result });
+            }
+            None => {
+                let trap = host.trap.take();
+                match trap {
+                    Some(Trap { power: true, .. }) => {
+                        host.is_powered = false;
+                        host.device.power_loss(self.now);
+                    }
+                    _ => host.device.kill(self.now),
+                }
+                self.trace.fact(self.now, ("trapped", place));
+                self.happened.push_back(WorldEvent::Trapped { member: place });
+            }
+        }
+    }
+}

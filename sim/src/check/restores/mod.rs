@@ -1,6 +1,6 @@
 //! Clusters that began from saved snapshots: the snapshot is the state that the cluster had which
 //! it was taken from, with all that the member had told before; and no client that goes on with
-//! what it knew is told an older revision than before.
+//! what it knew is told an older revision than before. No member that was left out takes part.
 //!
 //! What a snapshot holds is compared with the model of the log at the index that the snapshot
 //! claims: its revision must be the model's. That members begin from that state is seen by the
@@ -12,7 +12,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use detsim_reports::record::{
-    Body, CheckReport, ClientId, History, Internals, OpId, Operation, Outcome, Time,
+    Body, CheckReport, ClientId, History, Internals, OpId, Operation, Outcome, Reply, Time,
 };
 
 use super::Checker;
@@ -36,6 +36,7 @@ pub(super) fn check(history: &History, internals: Option<&Internals>, eras: &[Er
     }
     if !history.restored.is_empty() {
         carried(history, &owners, &mut report);
+        shared(history, &owners, &mut report);
     }
     report.finish()
 }
@@ -124,6 +125,34 @@ fn held(
             model.revision()
         );
         report.safety("wrong-snapshot", Evidence::of(&[save]), text);
+    }
+}
+
+/// No member that was left out of a restore answers as one of the cluster that was restored.
+fn shared(history: &History, owners: &Owners<'_>, report: &mut Report) {
+    for (at, restored) in history.restored.iter().enumerate() {
+        let Some(begun) = restored.entered.iter().map(|(_, when)| *when).min() else { continue };
+        let answered = history.operations.iter().filter_map(|operation| {
+            let Some(Outcome::Ok(reply)) = &operation.outcome else { return None };
+            let is_told = reply.header.cluster_id != 0 && operation.invoked > begun;
+            is_told.then(|| (operation, owners.member(operation.member, operation.invoked), reply))
+        });
+        let answered: Vec<_> = answered.collect();
+        let new = answered.iter().find(|(_, era, _)| *era == at + 1);
+        let Some((by, _, reply)) = new else { continue };
+        let cluster = reply.header.cluster_id;
+        let is_old =
+            |it: &&(&Operation, usize, &Reply)| it.1 <= at && it.2.header.cluster_id == cluster;
+        if let Some((old, ..)) = answered.iter().find(is_old) {
+            let text = format!(
+                "{} was not restored and {} was, and both answer as members of cluster {cluster:x}: \
+                 they take each other for their own",
+                describe::member(history, old.member),
+                describe::member(history, by.member)
+            );
+            report.safety("shared-cluster", Evidence::of(&[by, old]), text);
+        }
+        report.checked(1, "restored clusters held against members that were left out");
     }
 }
 

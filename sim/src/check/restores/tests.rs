@@ -120,6 +120,21 @@ fn a_snapshot_whose_revision_is_not_that_of_its_index_is_found() {
 }
 
 #[test]
+fn a_member_that_was_left_out_must_not_answer_as_one_of_the_restored_cluster() {
+    let (mut script, save) = saved();
+    restored(&mut script, save, 0);
+    script.history.restored[0].entered.truncate(2);
+    script.get(110, 112, "a", Some(kv("a", "1", 2, 2, 1)), 2);
+    let old = script.get(120, 122, "b", Some(kv("b", "2", 3, 3, 1)), 3);
+    script.history.operations[old.0 as usize].member = 2;
+    assert!(rules(&script).contains(&"restores/shared-cluster".to_owned()));
+    if let Some(Outcome::Ok(reply)) = &mut script.history.operations[old.0 as usize].outcome {
+        reply.header.cluster_id = 2;
+    }
+    assert!(!rules(&script).contains(&"restores/shared-cluster".to_owned()));
+}
+
+#[test]
 fn a_client_that_goes_on_must_not_be_told_an_older_revision() {
     let (mut script, save) = saved();
     restored(&mut script, save, 0);

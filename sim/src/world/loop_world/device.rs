@@ -586,7 +586,7 @@ impl Device {
     }
 }
 
-/// Puts a file on a disk, durable but for its name.
+/// Puts a file on a disk, whatever was there, durable but for its name.
 fn put_file(
     disk: &dyn detcd::storage::disk::Disk,
     at: &str,
@@ -594,6 +594,9 @@ fn put_file(
 ) -> std::io::Result<()> {
     if let Some((above, _)) = at.rsplit_once('/') {
         disk.create_dir_all(above)?;
+    }
+    if disk.exists(at)? {
+        disk.remove(at)?;
     }
     let mut file = disk.create(at)?;
     file.write_at(0, content)?;

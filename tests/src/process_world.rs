@@ -76,7 +76,7 @@ impl Cluster {
             WorldEvent::Completed { op, outcome } => return Some((op, outcome)),
             WorldEvent::Watched { message, .. } => self.watched.push(message),
             WorldEvent::Exited { member, exit } => self.exits.push((member, exit)),
-            WorldEvent::Trapped { .. } | WorldEvent::Reached => {}
+            WorldEvent::Restored { .. } | WorldEvent::Trapped { .. } | WorldEvent::Reached => {}
         }
         None
     }

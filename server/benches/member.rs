@@ -51,7 +51,7 @@ impl Room {
             let (writer, _, _) = LogWriter::open(
                 std::rc::Rc::new(disk),
                 "member/wal",
-                WalSettings { segment_bytes: 4_000_000 },
+                WalSettings { segment_bytes: 4_000_000, ..WalSettings::ETCD },
             )
             .expect("an empty disk");
             room.logs.push(writer);

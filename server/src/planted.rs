@@ -27,13 +27,37 @@ macro_rules! defects {
 defects! {
     /// B01: the database has the index of an entry before it has what the entry changed.
     ApplyCiBeforeData "apply.ci_before_data";
+    /// B02: what a defragmentation writes first has the index of an entry whose changes come later.
+    BackendDefragCi "backend.defrag_ci";
     /// B03: after a snapshot the database is given the index of what the member had before.
     SnapCiOverwrite "snap.ci_overwrite";
+    /// B06: the log says that a snapshot was taken before the database covers it.
+    SnapRecordBeforeDb "snap.record_before_db";
+    /// B07: writes that are committed together lose their order.
+    BackendBufferDup "backend.buffer_dup";
+    /// B09: a defragmentation puts its copy in place although a snapshot came meanwhile.
+    SnapDefragRace "snap.defrag_race";
+    /// B10: a snapshot that arrives removes the one that is about to be installed.
+    SnapGcPending "snap.gc_pending";
+    /// B11: a member that starts from a snapshot's database goes on reading the one before.
+    SnapStaleTx "snap.stale_tx";
     /// B13: members that answer nobody leave out a transaction's ranges, and with them the reason
     /// for which it fails elsewhere.
     ApplySkipRangeRemote "apply.skip_range_remote";
     /// B17: entries are applied, and clients answered, before the log write is durable.
     WalApplyBeforeFsync "wal.apply_before_fsync";
+    /// B18: a follower does not sync what it appends to its log.
+    WalSkipFsyncFollower "wal.skip_fsync_follower";
+    /// B20: a segment of the log is confirmed before its name is durable.
+    WalNoDirsync "wal.no_dirsync";
+    /// B21: a log whose end a power loss has torn is refused.
+    WalFatalOnHole "wal.fatal_on_hole";
+    /// B22: a snapshot is recorded in the log before it has a file, and no older one will do.
+    SnapOrder "snap.order";
+    /// B23: the log before a snapshot that arrived goes before the snapshot's record is durable.
+    WalReleaseBeforeSync "wal.release_before_sync";
+    /// B26: what an interrupted reception has left is taken for the database.
+    SnapTmpUsed "snap.tmp_used";
     /// B25: the database has the index of an alarm request before the log has the request.
     WalCiAhead "wal.ci_ahead";
     /// B16: messages for another member at this address are taken.
@@ -46,11 +70,13 @@ defects! {
     RaftMultiPendingCc "raft.multi_pending_cc";
     /// B92: an elected leader takes what it holds of older terms for committed.
     RaftCommitOldTerm "raft.commit_old_term";
+    /// B95: a snapshot that raft refuses, for it is older than what is committed, is installed.
+    RaftOldSnapshot "raft.old_snapshot";
     /// B74: a learner of which nothing is known counts as ready.
     MemberPromoteUnstarted "member.promote_unstarted";
     /// B74: an addition asks for connections to all voters, not to a quorum of them.
     MemberQuorumMath "member.quorum_math";
-    /// B28: a watcher that falls behind starts again where it was synced last.
+    /// B28: after a snapshot watchers start again where they were synced last.
     WatchRestoreMinrev "watch.restore_minrev";
     /// B29: watchers count as synced with a store that came with a snapshot.
     WatchRestoreSilent "watch.restore_silent";
@@ -118,6 +144,9 @@ impl FromStr for Defect {
 pub struct Planted(Option<Defect>);
 
 impl Planted {
+    /// None.
+    pub const NONE: Planted = Planted(None);
+
     /// This one, in a build that can have one.
     pub fn new(defect: Option<Defect>) -> Planted {
         Planted(defect)

@@ -17,7 +17,7 @@ use detcd::storage::wal::WalSettings;
 use detsim::disk::{DiskTimes, VirtualDisk};
 use detsim::seed::Streams;
 
-const WAL: WalSettings = WalSettings { segment_bytes: 2000 };
+const WAL: WalSettings = WalSettings { segment_bytes: 2000, ..WalSettings::ETCD };
 const PAGES: BoltOptions =
     BoltOptions { page_bytes: 512, map_bytes: 1 << 15, growth_bytes: 1 << 15, ..BoltOptions::ETCD };
 

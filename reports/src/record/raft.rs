@@ -109,6 +109,21 @@ pub enum RaftEvent {
         /// Identities of learners, in ascending order.
         learners: Vec<u64>,
     },
+    /// It started from a log of which its disk had vouched for something before.
+    Resumed {
+        /// The last index of the log.
+        last: u64,
+        /// The last index that its disk vouched for,
+        promised: u64,
+        /// the term of the entry there,
+        promised_term: u64,
+        /// and the term of what the log holds there now, 0 for nothing.
+        found_term: u64,
+        /// Term and vote that its disk vouched for.
+        promised_vote: (u64, u64),
+        /// Term and vote that it found.
+        found_vote: (u64, u64),
+    },
     /// It started from a log and a database.
     Found {
         /// The snapshot that the log follows.

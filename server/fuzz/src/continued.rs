@@ -9,7 +9,7 @@ use detcd::storage::wal::{Wal, WalSettings};
 
 const DIR: &str = "member/wal";
 const SEGMENT: &str = "member/wal/0000000000000000-0000000000000000.wal";
-const SETTINGS: WalSettings = WalSettings { segment_bytes: 1 << 16 };
+const SETTINGS: WalSettings = WalSettings { segment_bytes: 1 << 16, ..WalSettings::ETCD };
 
 pub fn open_and_continue(segment: Vec<u8>) {
     let disk = MemoryDisk::new();

@@ -490,6 +490,7 @@ impl Consensus {
                 self.send(std::mem::take(&mut held), out);
             }
             let hard_state = ready.hs().map(to_hard_state);
+            let ballot = self.ballot();
             if let Some(state) = ready.hs() {
                 let state = state.clone();
                 self.node.mut_store().set_hard_state(state);
@@ -503,7 +504,7 @@ impl Consensus {
             }
             self.to_apply.extend(ready.take_committed_entries());
             let number = ready.number();
-            let sync = ready.must_sync();
+            let sync = ready.must_sync() && !self.skips_sync(ballot);
             self.node.mut_store().append(&entries);
             self.node.advance_append_async(ready);
             if entries.is_empty() && hard_state.is_none() {
@@ -518,6 +519,18 @@ impl Consensus {
             }
         }
         self.sync_commit(now, out);
+    }
+
+    /// Term and vote, as they were staged last.
+    fn ballot(&self) -> (u64, u64) {
+        let state = self.node.store().hard_state();
+        (state.term, state.vote)
+    }
+
+    /// What a planted defect does: a follower's entries are not synced, if there is no new term or
+    /// vote with them.
+    fn skips_sync(&self, before: (u64, u64)) -> bool {
+        self.defect.is(Defect::WalSkipFsyncFollower) && !self.is_leader() && self.ballot() == before
     }
 
     /// Stages what is to be written for a ready.

@@ -42,8 +42,10 @@ impl Running {
     pub(super) fn start_task(&mut self, request: RequestId, task: DatabaseTask, out: &mut Outputs) {
         if task == DatabaseTask::Defragment {
             self.log(Level::Info, "starting defragment", out);
+            self.write_before_copy(out);
+        } else {
+            self.write_changes(out);
         }
-        self.write_changes(out);
         self.tasks.last += 1;
         let id = DatabaseTaskId(self.tasks.last);
         self.tasks.waiting.insert(id, (task, Some(request)));

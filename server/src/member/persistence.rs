@@ -234,6 +234,18 @@ impl Running {
 
     /// Lets everything leave that the database lacks, be it the consistent index alone.
     pub(super) fn write_changes(&mut self, out: &mut Outputs) {
+        let is_partial = self.config.defect().is(Defect::ApplyCiBeforeData);
+        self.write_up_to(is_partial, out);
+    }
+
+    /// The same before the database is copied.
+    pub(super) fn write_before_copy(&mut self, out: &mut Outputs) {
+        let is_partial = self.config.defect().is(Defect::BackendDefragCi);
+        self.write_up_to(is_partial, out);
+    }
+
+    /// `is_partial`: a planted defect keeps back what the last entry changed.
+    fn write_up_to(&mut self, is_partial: bool, out: &mut Outputs) {
         let conf_state = self.persistence.conf_changed.then(|| self.consensus.conf_state());
         let persistence = &mut self.persistence;
         let consistent = persistence.consistent.max(persistence.ahead);
@@ -250,7 +262,7 @@ impl Running {
         persistence.on_the_way.push_back((number, std::mem::take(&mut persistence.load)));
         let (index, term) = consistent;
         let mut changes = std::mem::take(&mut persistence.collected);
-        if self.config.defect().is(Defect::ApplyCiBeforeData) {
+        if is_partial {
             persistence.collected = changes.split_off(persistence.last_entry_at.min(changes.len()));
             persistence.last_entry_at = 0;
         }

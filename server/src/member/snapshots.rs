@@ -116,12 +116,17 @@ impl Running {
         let conf_state = Some(self.consensus.conf_state());
         let mark = SnapshotMark { index: self.applied, term: self.applied_term, conf_state };
         self.snapshots.saving = Some(Saving { mark, is_begun: false });
-        self.write_changes(out);
+        if !self.config.defect().is(Defect::SnapRecordBeforeDb) {
+            self.write_changes(out);
+        }
     }
 
     /// Tells the driver of a snapshot once the database covers it.
     fn save_covered(&mut self, out: &mut Outputs) {
-        let durable = self.persistence.durable_index();
+        let durable = match self.config.defect().is(Defect::SnapRecordBeforeDb) {
+            true => self.applied,
+            false => self.persistence.durable_index(),
+        };
         if let Some(saving) = &mut self.snapshots.saving
             && !saving.is_begun
             && saving.mark.index <= durable
@@ -259,14 +264,16 @@ impl Running {
         out: &mut Outputs,
     ) {
         let Some(snapshot) = message.snapshot() else { return };
-        let is_busy = self.consensus.is_installing() || self.tasks.is_defragmenting();
+        let defect = self.config.defect();
+        let is_racing = self.tasks.is_defragmenting() && !defect.is(Defect::SnapDefragRace);
+        let is_busy = self.consensus.is_installing() || is_racing;
         let is_foreign = message.to() != self.id() || self.membership.is_removed(from);
         if !self.persistence.keeps() || is_busy || is_foreign {
             return;
         }
         // What is older than the commit index is answered and has no effect: it is not even read.
         let is_old = snapshot.index < self.consensus.commit();
-        let recovered = match is_old {
+        let recovered = match is_old && !defect.is(Defect::RaftOldSnapshot) {
             true => None,
             false => match self.readable(&snapshot, image) {
                 Ok(recovered) => Some(recovered),
@@ -280,7 +287,23 @@ impl Running {
         if let Some(mark) = self.changes.installed.take() {
             let recovered = recovered.expect("raft installs nothing older than its commit index");
             self.install(&mark, recovered, now, out);
+        } else if let Some(recovered) = recovered.filter(|_| is_old) {
+            self.install_old(&snapshot, recovered, now, out);
         }
+    }
+
+    /// What a planted defect does with a snapshot that is older than the log: the state goes back,
+    /// and the log does not.
+    fn install_old(
+        &mut self,
+        mark: &SnapshotMark,
+        recovered: Recovered,
+        now: Now,
+        out: &mut Outputs,
+    ) {
+        let reached = (self.applied, self.applied_term);
+        self.install(mark, recovered, now, out);
+        (self.applied, self.applied_term) = reached;
     }
 
     /// Reads the database of a snapshot. It may be further than the snapshot says, and then knows

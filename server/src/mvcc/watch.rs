@@ -307,11 +307,13 @@ impl WatchHub {
         if self.settings.defect.is(Defect::WatchRestoreSilent) {
             return;
         }
+        let forgets = self.settings.defect.is(Defect::WatchRestoreMinrev);
         self.synced = Matcher::new();
         let slots: Vec<Slot> = self.watchers.slots().collect();
         for slot in slots {
             let watcher = self.watchers.get_mut(slot);
             if watcher.place == Place::Synced {
+                let told = if forgets { 0 } else { told };
                 watcher.next = watcher.next.max(told.saturating_add(1));
                 self.settle(slot, now.after(self.settings.sync_period));
             }

@@ -44,6 +44,7 @@ pub(super) fn check(history: &History, internals: Option<&Internals>) -> CheckRe
     raft.promotions(internals);
     raft.votes_durable(&internals.votes);
     raft.promises(&internals.facts);
+    raft.logs_kept(&internals.facts);
     raft.databases(&internals.facts);
     raft.runs(&internals.facts);
     raft.replaced(&internals.facts);
@@ -77,6 +78,7 @@ fn counted(facts: &[RaftFact]) -> Vec<(usize, &'static str)> {
         (0, "configurations"),
         (0, "read indices"),
         (0, "beginnings of terms in logs"),
+        (0, "logs that members started from against receipts"),
         (0, "databases that members started from against logs and receipts"),
     ];
     for fact in facts {
@@ -87,7 +89,8 @@ fn counted(facts: &[RaftFact]) -> Vec<(usize, &'static str)> {
             RaftEvent::Configured { .. } | RaftEvent::Loaded { .. } => 3,
             RaftEvent::ReadIndex { .. } => 4,
             RaftEvent::Run { .. } => 5,
-            RaftEvent::Found { .. } => 6,
+            RaftEvent::Resumed { .. } => 6,
+            RaftEvent::Found { .. } => 7,
             RaftEvent::Replaced { .. } | RaftEvent::ChangeAppended { .. } => continue,
         };
         counts[at].0 += 1;

@@ -20,8 +20,13 @@ use crate::run::{HOLDS_DEFECTS, Options};
 /// Seeds that must be silent with the trigger off, however soon the defect was found.
 const QUIET_SEEDS: u64 = 5;
 
-/// What a story claims, in its sentences `Seen by: a, b.` and `Within: 20 seeds.`
+/// How a defect can be like the one of the catalogue. What is impossible here has no scenario.
+const MARKS: [&str; 2] = ["same", "analogue"];
+
+/// What a story claims, in its sentences `Mechanism: same.`, `Seen by: a, b.` and
+/// `Within: 20 seeds.`
 struct Claim {
+    mark: &'static str,
     checkers: Vec<String>,
     seeds: u64,
 }
@@ -53,11 +58,16 @@ pub fn test(wanted: &[String], budget: Duration) -> Result<u8, Usage> {
     let all = ["planted".to_owned()];
     let scenarios = library.select(if wanted.is_empty() { &all } else { wanted })?;
     let (mut found, mut silent) = (0, 0);
+    let mut shares = MARKS.map(|mark| (mark, 0, 0));
     for scenario in &scenarios {
         let defect = defect_of(scenario)?;
         let claim = claim_of(scenario)?;
         let search = search(scenario, &claim, budget);
         found += usize::from(search.found.is_some());
+        for (_, found, of) in shares.iter_mut().filter(|share| share.0 == claim.mark) {
+            *found += usize::from(search.found.is_some());
+            *of += 1;
+        }
         tell_search(scenario, &defect, &search);
         let seeds = search.seeds.clamp(QUIET_SEEDS, 4 * QUIET_SEEDS);
         let mut is_silent = true;
@@ -68,7 +78,8 @@ pub fn test(wanted: &[String], budget: Duration) -> Result<u8, Usage> {
         }
         silent += usize::from(is_silent);
     }
-    println!("found {found} of {}", scenarios.len());
+    let shares = shares.map(|(mark, found, of)| format!("{mark} {found} of {of}"));
+    println!("found {found} of {}: {}", scenarios.len(), shares.join(", "));
     Ok(u8::from(found < scenarios.len() || silent < scenarios.len()))
 }
 
@@ -85,13 +96,16 @@ fn claim_of(scenario: &Loaded) -> Result<Claim, Usage> {
         rest.split_once('.').map(|(said, _)| said.trim().to_owned())
     };
     let seeds = said("Within:").and_then(|said| said.strip_suffix(" seeds")?.parse().ok());
-    match (said("Seen by:"), seeds) {
-        (Some(checkers), Some(seeds)) => {
+    let mechanism = said("Mechanism:").unwrap_or_default();
+    let mark = MARKS.into_iter().find(|mark| mechanism.split(',').next() == Some(mark));
+    match (said("Seen by:"), seeds, mark) {
+        (Some(checkers), Some(seeds), Some(mark)) => {
             let checkers = checkers.split(", ").map(str::to_owned).collect();
-            Ok(Claim { checkers, seeds })
+            Ok(Claim { mark, checkers, seeds })
         }
         _ => Err(Usage(format!(
-            "the story of {} does not say `Seen by: CHECKERS.` and `Within: N seeds.`",
+            "the story of {} does not say `Mechanism: same.` or `Mechanism: analogue, REASON.`, \
+             `Seen by: CHECKERS.` and `Within: N seeds.`",
             scenario.name
         ))),
     }

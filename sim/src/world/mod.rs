@@ -208,6 +208,25 @@ pub enum DiskFault {
     Recover,
 }
 
+impl DiskFault {
+    /// Whether something is lost, now or later, that was synced.
+    pub fn loses(&self) -> bool {
+        matches!(
+            self,
+            DiskFault::Lose(_)
+                | DiskFault::Harm(_)
+                | DiskFault::TearLogTail
+                | DiskFault::CorruptLogMiddle
+                | DiskFault::Rot
+                | DiskFault::LostWrite
+                | DiskFault::MisdirectedWrite
+                | DiskFault::SyncsLie
+                | DiskFault::NamesLie
+                | DiskFault::RollBack
+        )
+    }
+}
+
 /// A change of one member's clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClockFault {

@@ -11,7 +11,7 @@ use detsim::seed::{Draw, Streams};
 use super::script::{Script, script};
 
 const DIR: &str = "member/wal";
-const SETTINGS: WalSettings = WalSettings { segment_bytes: 3000 };
+const SETTINGS: WalSettings = WalSettings { segment_bytes: 3000, ..WalSettings::ETCD };
 
 /// A promise: from this moment on, so many records are durable.
 #[derive(Clone, Copy, Debug)]

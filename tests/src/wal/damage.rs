@@ -14,7 +14,7 @@ use detcd::storage::wal::{LogWriter, WalError, WalSettings};
 use super::script::script;
 
 const DIR: &str = "member/wal";
-const SETTINGS: WalSettings = WalSettings { segment_bytes: 2048 };
+const SETTINGS: WalSettings = WalSettings { segment_bytes: 2048, ..WalSettings::ETCD };
 
 /// A log of some segments with its image, and the segments' paths.
 fn log(seed: u64) -> (MemoryDisk, LogImage, Vec<String>) {

@@ -12,7 +12,7 @@ use prost::Message;
 const DIR: &str = "member/wal";
 const SEGMENT: &str = "member/wal/0000000000000000-0000000000000000.wal";
 /// Longer than any fixture, so that a rewritten one is not cut.
-const SETTINGS: WalSettings = WalSettings { segment_bytes: 100_000 };
+const SETTINGS: WalSettings = WalSettings { segment_bytes: 100_000, ..WalSettings::ETCD };
 
 fn fixture(minor: &str) -> (MemoryDisk, Vec<u8>) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/wal").join(minor);

@@ -58,7 +58,7 @@ fn etcd_reads_in_our_logs_what_we_wrote() {
         let root = std::env::temp_dir().join(format!("detcd-wal-{seed}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&root);
         let disk = OsDisk::new(&root);
-        let settings = WalSettings { segment_bytes };
+        let settings = WalSettings { segment_bytes, ..WalSettings::ETCD };
         let script = script(seed, 40);
         let (mut writer, ..) = LogWriter::open(Rc::new(disk.clone()), DIR, settings).unwrap();
         for (write, number) in script.writes.iter().zip(1..) {

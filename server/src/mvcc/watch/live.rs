@@ -94,9 +94,7 @@ impl WatchHub {
     /// A synced watcher cannot be told of a revision now.
     fn fall_behind(&mut self, slot: Slot, revision: i64, now: Monotonic) {
         self.unsettle(slot);
-        if !self.settings.defect.is(Defect::WatchRestoreMinrev) {
-            self.watchers.get_mut(slot).next = revision;
-        }
+        self.watchers.get_mut(slot).next = revision;
         self.settle(slot, now);
     }
 }

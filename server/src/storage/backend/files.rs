@@ -65,6 +65,15 @@ pub(super) fn remove_temporary(
     Ok(())
 }
 
+/// What a planted defect does with databases that were being written: they are the member's own.
+pub(super) fn take_temporary(disk: &dyn Disk, dir: &Path) -> Result<(), Cause> {
+    let names = list(disk, dir)?.into_iter().filter(|name| name.starts_with(BUILDING));
+    names.into_iter().try_for_each(|name| {
+        let path = join(dir, &name);
+        disk.rename(&path, &join(dir, DATABASE)).map_err(Cause::io("rename", path))
+    })
+}
+
 /// Writes a file, durable but for its name. One that is there is what an earlier attempt left.
 pub(super) fn write_new(disk: &dyn Disk, path: &Path, content: &[u8]) -> Result<(), Cause> {
     remove(disk, path)?;

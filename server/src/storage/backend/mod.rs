@@ -29,13 +29,14 @@ use super::database::{
     DatabaseAnswer, DatabaseReceipt, DatabaseSize, DatabaseTask, DatabaseWrite, PinId,
 };
 use super::disk::{Disk, Path, join};
-use super::log::SnapshotMark;
+use super::log::{LogReceipt, LogWrite, SnapshotMark, Staged};
 use super::schema::{DatabaseImage, HashScope};
 use super::snap::MembersImage;
 use super::wal::{LogWriter, WalError};
 use crate::config::CompatVersion;
 use crate::member::io::{Level, LogLine};
 use crate::member::membership::Membership;
+use crate::planted::{Defect, Planted};
 use files::DATABASE;
 
 /// Where a member's files are, on its disk and by name.
@@ -67,18 +68,26 @@ pub struct Backend {
     arrived: BTreeMap<u64, Membership>,
     /// Temporary files made so far.
     building: u64,
+    defect: Planted,
+    /// What a planted defect has copied and not yet put in place.
+    copied: Option<String>,
     lines: Vec<LogLine>,
 }
 
 impl Backend {
     /// Makes writes durable in one transaction. They come in the member's order.
     pub fn commit(&mut self, writes: &[DatabaseWrite]) -> Result<DatabaseReceipt, Failure> {
+        self.settle_copy()?;
         let last = writes.last().expect("there is something to commit");
         let size = match writes {
             [one] => self.database.commit(&one.changes),
             many => {
                 let changes = many.iter().flat_map(|write| write.changes.iter().cloned());
-                self.database.commit(&changes.collect::<Vec<_>>())
+                let mut changes: Vec<_> = changes.collect();
+                if self.defect.is(Defect::BackendBufferDup) {
+                    changes.reverse();
+                }
+                self.database.commit(&changes)
             }
         };
         Ok(last.committed(size.map_err(Failure::fatal("failed to commit tx"))?))
@@ -114,11 +123,45 @@ impl Backend {
         self.pins.remove(&pin);
     }
 
+    /// Appends to the log and makes it durable with one sync, if any of it is worth one. Where a
+    /// snapshot is among it, its file is there before its record, and its database takes the place
+    /// of the member's own behind it.
+    pub fn write_log(
+        &mut self,
+        log: &mut LogWriter,
+        staged: &[Staged],
+    ) -> Result<LogReceipt, Failure> {
+        let mut installed = None;
+        for staged in staged {
+            if let LogWrite::Snapshot(mark) = staged.write() {
+                self.write_snapshot(mark)?;
+                installed = Some(mark.index);
+            }
+            log.append(staged.number(), staged.write())?;
+        }
+        if let Some(index) = installed
+            && self.defect.is(Defect::WalReleaseBeforeSync)
+        {
+            self.release(log, index)?;
+        }
+        let receipt = log.commit()?;
+        if let Some(index) = installed {
+            self.install(log, index)?;
+        }
+        Ok(receipt)
+    }
+
     /// Saves a snapshot of the log at a mark that the database covers: its file, its record, and
     /// then what is older than others need goes. Every log write staged before it is durable.
     pub fn save(&mut self, log: &mut LogWriter, mark: &SnapshotMark) -> Result<(), Failure> {
-        self.write_snapshot(mark)?;
+        let is_late = self.defect.is(Defect::SnapOrder);
+        if !is_late {
+            self.write_snapshot(mark)?;
+        }
         log.record(mark).map_err(Failure::panic("failed to save snapshot"))?;
+        if is_late {
+            self.write_snapshot(mark)?;
+        }
         self.release(log, mark.index)
     }
 
@@ -168,6 +211,9 @@ impl Backend {
             let building = join(dir, &format!("{}{}", files::BUILDING, self.building));
             files::write_new(&*self.disk, &building, body)?;
             replace(&*self.disk, dir, &building, &path)?;
+            if self.defect.is(Defect::SnapGcPending) {
+                files::remove_orphans(&*self.disk, dir, index, &mut self.lines)?;
+            }
         }
         let image = self.engine.open(&self.disk, &path)?.image()?;
         self.arrived.insert(index, Membership::restore(&image)?);
@@ -181,6 +227,7 @@ impl Backend {
         self.arrived.clear();
         let taken = take_received(&self.disk, &self.engine, &self.layout.snap_dir, index);
         self.database = taken.map_err(Failure::panic("failed to open snapshot backend"))?;
+        self.settle_copy()?;
         self.release(log, index)
     }
 
@@ -213,12 +260,27 @@ impl Backend {
             }
             return Ok(DatabaseAnswer::Failed(text));
         }
+        if self.defect.is(Defect::SnapDefragRace) {
+            self.copied = Some(copy);
+        } else {
+            self.take_copy(&copy)?;
+        }
+        Ok(DatabaseAnswer::Defragmented(self.size()))
+    }
+
+    /// Goes on with a copy of the database.
+    fn take_copy(&mut self, copy: &Path) -> Result<(), Failure> {
         let path = self.at(DATABASE);
-        replace(&*self.disk, &self.layout.snap_dir, &copy, &path)
+        replace(&*self.disk, &self.layout.snap_dir, copy, &path)
             .map_err(Failure::fatal("failed to rename tmp database"))?;
         let opened = self.engine.open(&self.disk, &path);
         self.database = opened.map_err(Failure::fatal("failed to open database"))?;
-        Ok(DatabaseAnswer::Defragmented(self.size()))
+        Ok(())
+    }
+
+    /// What a planted defect has put off until the database changes, however it changes.
+    fn settle_copy(&mut self) -> Result<(), Failure> {
+        self.copied.take().map_or(Ok(()), |copy| self.take_copy(&copy))
     }
 
     /// Takes the lines that were written since this was last asked.

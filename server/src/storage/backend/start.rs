@@ -10,6 +10,7 @@ use super::files::{self, DATABASE};
 use super::{Backend, Layout, replace, take_received};
 use crate::config::CompatVersion;
 use crate::member::io::{Level, LogLine};
+use crate::planted::{Defect, Planted};
 use crate::storage::disk::{Disk, Path, join};
 use crate::storage::log::{LogImage, SnapshotMark};
 use crate::storage::schema::DatabaseImage;
@@ -41,19 +42,21 @@ pub fn open(
     lines: &mut Vec<LogLine>,
 ) -> Result<Opened, Failure> {
     let (dir, wal_dir) = (&*layout.snap_dir, &*layout.wal_dir);
-    prepare(&**disk, dir, lines).map_err(Failure::fatal(REFUSED))?;
+    let defect = settings.planted;
+    prepare(&**disk, dir, defect, lines).map_err(Failure::fatal(REFUSED))?;
     let path = join(dir, DATABASE);
     let existed = disk.exists(&path).map_err(Cause::io("stat", &*path));
     let existed = existed.map_err(Failure::fatal(REFUSED))?;
     let mut database = open_database(disk, engine, dir, existed)?;
     let has_log = wal::exists(&**disk, wal_dir)?;
     let mark = match has_log {
-        true => choose(&**disk, &layout, lines)?,
+        true => choose(&**disk, &layout, defect, lines)?,
         false => SnapshotMark::default(),
     };
     let mut image = read(&*database)?;
     if mark.index > 0 {
-        let start = Recovery { disk, engine, layout: &layout, existed, index: mark.index };
+        let index = mark.index;
+        let start = Recovery { disk, engine, layout: &layout, existed, index, defect };
         (database, image) = start.recover(database, image, lines)?;
     } else if has_log {
         let text = "No snapshot found. Recovering WAL from scratch!";
@@ -76,6 +79,8 @@ pub fn open(
         pins: Default::default(),
         arrived: Default::default(),
         building: 0,
+        defect,
+        copied: None,
         lines: Vec::new(),
     };
     Ok(Opened { writer, log, backend, database: image })
@@ -87,8 +92,16 @@ fn named(layout: &Layout) -> String {
 }
 
 /// The directory is there and holds nothing unfinished.
-fn prepare(disk: &dyn Disk, dir: &Path, lines: &mut Vec<LogLine>) -> Result<(), Cause> {
+fn prepare(
+    disk: &dyn Disk,
+    dir: &Path,
+    defect: Planted,
+    lines: &mut Vec<LogLine>,
+) -> Result<(), Cause> {
     files::make_dir(disk, dir)?;
+    if defect.is(Defect::SnapTmpUsed) {
+        files::take_temporary(disk, dir)?;
+    }
     files::remove_temporary(disk, dir, lines)
 }
 
@@ -123,10 +136,15 @@ fn consistent_index(image: &DatabaseImage) -> Result<u64, Failure> {
 fn choose(
     disk: &dyn Disk,
     layout: &Layout,
+    defect: Planted,
     lines: &mut Vec<LogLine>,
 ) -> Result<SnapshotMark, Failure> {
-    let marks =
+    let mut marks =
         wal::snapshots(disk, &layout.wal_dir).map_err(Failure::fatal::<WalError>(REFUSED))?;
+    let last = marks.last().map_or(0, |mark| mark.index);
+    if defect.is(Defect::SnapOrder) {
+        marks.retain(|mark| mark.index == last);
+    }
     let newest = match layout.compat {
         CompatVersion::V3_5 | CompatVersion::V3_6 => {
             let newest = files::newest_snapshot(disk, &layout.snap_dir, &marks, lines);
@@ -134,6 +152,9 @@ fn choose(
         }
         CompatVersion::V3_7 => marks.last().cloned(),
     };
+    if newest.is_none() && last > 0 && defect.is(Defect::SnapOrder) {
+        return Err(Failure::fatal(REFUSED)(Cause::NoSnapshotDatabase { index: last }));
+    }
     Ok(newest.unwrap_or_default())
 }
 
@@ -146,6 +167,7 @@ struct Recovery<'a> {
     existed: bool,
     /// The snapshot's index.
     index: u64,
+    defect: Planted,
 }
 
 impl Recovery<'_> {
@@ -172,7 +194,10 @@ impl Recovery<'_> {
             let taken = take_received(disk, engine, &layout.snap_dir, index);
             let failed = "failed to recover v3 backend from snapshot";
             let database = taken.map_err(Failure::panic(failed))?;
-            let image = read(&*database)?;
+            let image = match self.defect.is(Defect::SnapStaleTx) {
+                true => image,
+                false => read(&*database)?,
+            };
             (database, image)
         };
         let consistent = consistent_index(&image)?;

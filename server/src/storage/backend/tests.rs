@@ -14,7 +14,7 @@ use crate::storage::schema::{self, bucket};
 use crate::storage::snap;
 use crate::storage::wal::WalSettings;
 
-const WAL: WalSettings = WalSettings { segment_bytes: 1024 };
+const WAL: WalSettings = WalSettings { segment_bytes: 1024, ..WalSettings::ETCD };
 const DIR: &str = "d/member/snap";
 
 /// Keeps all rows as text in the file, which is written anew by every commit.

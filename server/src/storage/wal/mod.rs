@@ -28,6 +28,7 @@ pub use writer::LogWriter;
 use super::disk::{Disk, File, Path, above, join};
 use super::log::{HardState, LogEntry, LogNumber, LogReceipt, LogWrite, SnapshotMark};
 use crate::member::io::{Level, LogLine};
+use crate::planted::{Defect, Planted};
 use segment::{SegmentName, Tail};
 
 /// How a log is laid out.
@@ -35,11 +36,13 @@ use segment::{SegmentName, Tail};
 pub struct WalSettings {
     /// Segments are preallocated to this size, and a new one is begun when a write passes it.
     pub segment_bytes: u64,
+    /// A planted defect.
+    pub planted: Planted,
 }
 
 impl WalSettings {
     /// As etcd: 64 times 1000 times 1000 bytes.
-    pub const ETCD: WalSettings = WalSettings { segment_bytes: 64_000_000 };
+    pub const ETCD: WalSettings = WalSettings { segment_bytes: 64_000_000, planted: Planted::NONE };
 }
 
 /// A log open for appending; it holds the locks of its segments.
@@ -173,10 +176,12 @@ impl Wal {
     /// Unlocks segments that lie wholly below a snapshot's index, so that `purge` may take them.
     /// What was appended is made durable first: segments must not go before it.
     pub fn release_to(&mut self, index: u64) -> Result<(), WalError> {
-        self.guarded(|wal| {
-            wal.needs_sync = true;
-            wal.sync()
-        })?;
+        if !self.settings.planted.is(Defect::WalReleaseBeforeSync) {
+            self.guarded(|wal| {
+                wal.needs_sync = true;
+                wal.sync()
+            })?;
+        }
         let later = self.held.iter().skip(1).map(|(name, _)| name).chain([&self.tail_name]);
         let below = later.take_while(|name| name.first_index <= index).count();
         self.held.drain(..below.min(self.held.len()));
@@ -293,7 +298,9 @@ impl Wal {
         tail.sync()?;
         let path = join(&self.dir, &name.to_string());
         self.disk.rename(&building, &path).map_err(WalError::io("rename", building))?;
-        self.disk.sync_dir(&self.dir).map_err(WalError::io("fsync", &*self.dir))?;
+        if !self.settings.planted.is(Defect::WalNoDirsync) {
+            self.disk.sync_dir(&self.dir).map_err(WalError::io("fsync", &*self.dir))?;
+        }
         let line = LogLine::new(Level::Info, "created a new WAL segment");
         self.lines.push(line.with("path", &*path));
         tail.renamed(path);

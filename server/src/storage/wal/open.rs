@@ -8,6 +8,7 @@ use super::read::{Reader, Source};
 use super::replay::{self, End, LogRecord, Survey, replay};
 use super::segment::{self, SegmentName, Tail};
 use super::{Wal, WalSettings};
+use crate::planted::Defect;
 use crate::storage::disk::{Disk, File, Path, join};
 use crate::storage::log::{LogImage, LogNumber, SnapshotMark};
 
@@ -69,7 +70,7 @@ impl Wal {
             .collect();
         let names =
             following(&names, snapshot.index).map_err(WalError::refused("failed to open WAL"))?;
-        let mut has_repaired = false;
+        let mut has_repaired = settings.planted.is(Defect::WalFatalOnHole);
         loop {
             let sources =
                 open_locked(&*disk, dir, names).map_err(WalError::refused("failed to open WAL"))?;

@@ -14,7 +14,7 @@ use crate::storage::memory::MemoryDisk;
 
 const DIR: &str = "member/wal";
 const FIRST: &str = "member/wal/0000000000000000-0000000000000000.wal";
-const SMALL: WalSettings = WalSettings { segment_bytes: 8192 };
+const SMALL: WalSettings = WalSettings { segment_bytes: 8192, ..WalSettings::ETCD };
 
 fn entry(term: u64, index: u64, data: &[u8]) -> LogEntry {
     LogEntry { kind: EntryKind::Normal, term, index, data: Bytes::copy_from_slice(data) }

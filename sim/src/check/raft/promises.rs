@@ -1,6 +1,6 @@
 //! What a member promises rests on its disk: votes and acknowledgements are durable before they
-//! leave it. A read index covers what was committed when it was asked for. A database is what its
-//! disk vouched for, and fits its log.
+//! leave it. A read index covers what was committed when it was asked for. Log and database are
+//! what the disk vouched for, whenever a process starts from them, and fit each other.
 
 use detsim_reports::record::{RaftEvent, RaftFact, VoteSent};
 
@@ -49,6 +49,44 @@ impl Raft<'_> {
                     self.violate("read-index", vec![fact.member], fact.at, text);
                 }
                 _ => {}
+            }
+        }
+    }
+
+    /// A member starts from a log that holds what its disk vouched for.
+    pub(super) fn logs_kept(&mut self, facts: &[RaftFact]) {
+        for fact in facts {
+            let RaftEvent::Resumed {
+                last,
+                promised,
+                promised_term,
+                found_term,
+                promised_vote,
+                found_vote,
+            } = fact.event
+            else {
+                continue;
+            };
+            let who = self.name(fact.member);
+            if found_term != promised_term {
+                let found = match found_term {
+                    0 => format!("ends at {last}"),
+                    term => format!("holds one of term {term} there"),
+                };
+                let text = format!(
+                    "the disk of {who} vouched for the entry of term {promised_term} at index \
+                     {promised}; the log that it starts from {found}"
+                );
+                self.violate("log-lost", vec![fact.member], fact.at, text);
+            }
+            let is_other_vote = promised_vote.1 != 0 && found_vote != promised_vote;
+            if found_vote.0 < promised_vote.0 || found_vote.0 == promised_vote.0 && is_other_vote {
+                let text = format!(
+                    "the disk of {who} vouched for term {} and a vote for {:x}; it starts in term \
+                     {} with a vote for {:x}",
+                    promised_vote.0, promised_vote.1, found_vote.0, found_vote.1
+                );
+                self.violate("vote-lost", vec![fact.member], fact.at, text);
             }
         }
     }

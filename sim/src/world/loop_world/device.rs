@@ -229,16 +229,17 @@ impl Device {
             return Ok(Opened { image, refusal: found.refusal, damage: Vec::new() });
         }
         let damage = self.damage();
+        let settings = WalSettings { planted: config.defect(), ..self.settings };
         let image = match &self.engine {
             None => {
-                let (writer, log, notes) = LogWriter::open(disk, &self.dir, self.settings)?;
+                let (writer, log, notes) = LogWriter::open(disk, &self.dir, settings)?;
                 lines.extend(notes.into_iter().map(|note| LogLine::new(Level::Warn, note)));
                 self.writer = Some(writer);
                 DiskImage { log, ..DiskImage::default() }
             }
             Some(engine) => {
                 let layout = layout(config, &self.dir);
-                let opened = backend::open(&disk, engine, layout, self.settings, lines)?;
+                let opened = backend::open(&disk, engine, layout, settings, lines)?;
                 let database_size = opened.backend.size();
                 self.writer = Some(opened.writer);
                 self.backend = Some(opened.backend);
@@ -336,7 +337,6 @@ impl Device {
     /// How many of the log writes may go now. One that puts another database in place lets go first
     /// what was asked for before it.
     fn ready_staged(&self) -> usize {
-        let is_install = |staged: &Staged| matches!(staged.write(), LogWrite::Snapshot(_));
         match self.staged.iter().position(is_install) {
             Some(place) if self.waits_before(self.staged[place].number()) => place,
             _ => self.staged.len(),
@@ -383,22 +383,21 @@ impl Device {
     fn begin_log(&mut self) -> Result<&'static str, Failure> {
         let ready = self.ready_staged();
         let writer = self.writer.as_mut().expect("a process opens its log before it writes");
-        let mut installed = None;
-        for staged in &self.staged[..ready] {
-            if let (LogWrite::Snapshot(mark), Some(backend)) = (staged.write(), &mut self.backend) {
-                backend.write_snapshot(mark)?;
-                installed = Some(mark.index);
+        let staged = &self.staged[..ready];
+        let installs = staged.iter().any(is_install);
+        let receipt = match &mut self.backend {
+            Some(backend) => backend.write_log(writer, staged)?,
+            None => {
+                for staged in staged {
+                    writer.append(staged.number(), staged.write())?;
+                }
+                writer.commit()?
             }
-            writer.append(staged.number(), staged.write())?;
-        }
-        let receipt = writer.commit()?;
-        if let (Some(index), Some(backend)) = (installed, &mut self.backend) {
-            backend.install(writer, index)?;
-        }
+        };
         self.last_written = self.staged[..ready].last().expect("there is something").number();
         let released = self.staged.drain(..ready).map(|staged| Done::Log(staged.release(receipt)));
         self.running.extend(released);
-        Ok(if installed.is_some() { "install" } else { "log" })
+        Ok(if installs { "install" } else { "log" })
     }
 
     fn begin_task(&mut self) -> Result<&'static str, Failure> {
@@ -601,6 +600,11 @@ fn put_file(
     let mut file = disk.create(at)?;
     file.write_at(0, content)?;
     file.sync_data()
+}
+
+/// Whether a log write puts another database in place.
+fn is_install(staged: &Staged) -> bool {
+    matches!(staged.write(), LogWrite::Snapshot(_))
 }
 
 /// A path of a setting, from the root of the disk.

@@ -68,7 +68,7 @@ impl LoopWorld {
             return Err(WorldError::Harness(what));
         }
         self.hosts[place].device.fault(self.now, fault);
-        if changes_files {
+        if fault.loses() {
             self.observer.ledger.damaged(place);
         }
         if *fault == DiskFault::Recover

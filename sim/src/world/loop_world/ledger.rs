@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use detcd::member::RaftView;
 use detcd::member::id::MemberId;
 use detcd::member::io::Role;
@@ -25,12 +26,14 @@ struct Watched {
     log: WatchedLog,
     /// Whose member it is, or was last, once that is known.
     cluster: Option<Log>,
+    /// What its log begins with, which no other member's does.
+    metadata: Bytes,
     /// How far its disk vouches for its database.
     vouched: u64,
-    /// Its files were damaged since it began.
+    /// Its disk was made to lose something since it began, and vouches for nothing.
     is_damaged: bool,
     /// What it started from, until that is told.
-    found: Option<RaftEvent>,
+    found: Vec<RaftEvent>,
     /// Questions for a read index, with what was committed when they were asked.
     asked: Vec<(u64, u64)>,
     /// The last read index told, with its floor.
@@ -84,21 +87,28 @@ impl Ledger {
         database: Option<(u64, Vec<String>)>,
     ) {
         let before = image.and_then(|image| self.up_to(place, &image.snapshot));
-        let Watched { cluster, vouched, is_damaged, .. } = *self.at(place);
-        // A member without a log is a new one.
-        let (vouched, is_damaged) =
-            if image.is_some() { (vouched, is_damaged) } else { (0, false) };
+        let old = std::mem::take(self.at(place));
         let log = WatchedLog::found(image, before);
-        let last = log.staged().last();
-        let found = image.zip(database).map(|(image, (consistent, mut damage))| {
-            if is_damaged {
-                damage.clear();
+        let mut watched = Watched { cluster: old.cluster, ..Watched::default() };
+        if let Some(image) = image {
+            let (snapshot, last) = (image.snapshot.index, log.staged().last());
+            // A member with another log is a new one.
+            let is_same = image.metadata == old.metadata;
+            watched.is_damaged = is_same && old.is_damaged;
+            if is_same && !old.is_damaged {
+                watched.vouched = old.vouched;
+                watched.found.push(resumed(&old.log, &log, snapshot));
             }
-            let snapshot = image.snapshot.index;
-            RaftEvent::Found { snapshot, last, consistent, promised: vouched, damage }
-        });
-        *self.at(place) =
-            Watched { log, cluster, vouched, is_damaged, found, ..Watched::default() };
+            watched.metadata.clone_from(&image.metadata);
+            watched.found.extend(database.map(|(consistent, mut damage)| {
+                if watched.is_damaged {
+                    damage.clear();
+                }
+                let promised = watched.vouched;
+                RaftEvent::Found { snapshot, last, consistent, promised, damage }
+            }));
+        }
+        *self.at(place) = Watched { log, ..watched };
     }
 
     /// A place's disk vouches for a database with the effects up to an index.
@@ -107,17 +117,20 @@ impl Ledger {
         watched.vouched = watched.vouched.max(consistent);
     }
 
-    /// What a place's disk vouched for is no longer what it holds.
+    /// A place's disk loses what it vouched for, now or later.
     pub fn damaged(&mut self, place: usize) {
-        let watched = self.at(place);
-        (watched.vouched, watched.is_damaged) = (0, true);
+        self.at(place).is_damaged = true;
     }
 
     /// A member hands a write to its disk.
     pub fn staged(&mut self, place: usize, staged: &Staged) {
         let before = match staged.write() {
             LogWrite::Snapshot(mark) => self.up_to(place, mark),
-            _ => None,
+            LogWrite::Create { metadata, .. } => {
+                self.at(place).metadata.clone_from(metadata);
+                None
+            }
+            LogWrite::Save { .. } => None,
         };
         self.at(place).log.stage(staged, before);
     }
@@ -205,10 +218,10 @@ impl Ledger {
     /// written.
     pub fn tell(&mut self, seen: Seen, before: Option<RaftView>, view: RaftView) {
         // What it started from is told first of all.
-        if before.is_none()
-            && let Some(found) = self.at(seen.member).found.take()
-        {
-            self.record(seen, found);
+        if before.is_none() {
+            for found in std::mem::take(&mut self.at(seen.member).found) {
+                self.record(seen, found);
+            }
         }
         if self.at(seen.member).log.untold.is_empty() {
             return;
@@ -254,5 +267,22 @@ impl Ledger {
         if let Some(committed) = committed {
             self.record(seen, committed);
         }
+    }
+}
+
+/// A log that follows a snapshot, against what the disk had vouched for of the log before.
+fn resumed(old: &WatchedLog, log: &WatchedLog, snapshot: u64) -> RaftEvent {
+    let (promised, promised_term) = old.vouched();
+    let found_term = match promised <= snapshot {
+        true => promised_term,
+        false => log.staged().term(promised),
+    };
+    RaftEvent::Resumed {
+        last: log.staged().last(),
+        promised,
+        promised_term,
+        found_term,
+        promised_vote: old.durable_vote(),
+        found_vote: log.durable_vote(),
     }
 }

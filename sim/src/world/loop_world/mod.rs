@@ -132,7 +132,7 @@ impl Options {
             work: (Duration::from_micros(10), Duration::from_micros(200)),
             observe: true,
             disk: DiskTimes::SSD,
-            wal: WalSettings { segment_bytes: 4_000_000 },
+            wal: WalSettings { segment_bytes: 4_000_000, ..WalSettings::ETCD },
             database: DatabaseKind::None,
             parse: program::parse,
             planted: None,

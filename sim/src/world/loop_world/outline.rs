@@ -298,6 +298,12 @@ impl WatchedLog {
         self.staged_vote.0
     }
 
+    /// Index and term of the last entry that the disk vouches for and nothing later replaces.
+    pub fn vouched(&self) -> (u64, u64) {
+        let index = self.durable();
+        (index, self.durable.term(index))
+    }
+
     /// How far the disk holds the log.
     pub fn durable(&self) -> u64 {
         if self.pending.is_empty() {

@@ -273,3 +273,27 @@ fn a_database_fits_its_log_and_holds_what_its_disk_vouched_for() {
     assert_eq!(found(4, 8, 6, 7), ["database-lost"]);
     assert_eq!(found(4, 8, 6, 99), ["database-damaged", "database-lost"]);
 }
+
+#[test]
+fn a_log_holds_what_its_disk_vouched_for() {
+    let resumed = |found_term: u64, found_vote: (u64, u64)| {
+        let (promised, promised_term, promised_vote) = (7, 3, (3, 11));
+        let last = if found_term == 0 { 6 } else { 8 };
+        let resumed = RaftEvent::Resumed {
+            last,
+            promised,
+            promised_term,
+            found_term,
+            promised_vote,
+            found_vote,
+        };
+        broken(|run| with(run, 30, 1, resumed))
+    };
+    assert_eq!(resumed(3, (3, 11)), Vec::<String>::new());
+    assert_eq!(resumed(3, (4, 0)), Vec::<String>::new());
+    assert_eq!(resumed(0, (3, 11)), ["log-lost"]);
+    assert_eq!(resumed(2, (3, 11)), ["log-lost"]);
+    assert_eq!(resumed(3, (2, 11)), ["vote-lost"]);
+    assert_eq!(resumed(3, (3, 12)), ["vote-lost"]);
+    assert_eq!(resumed(3, (3, 0)), ["vote-lost"]);
+}

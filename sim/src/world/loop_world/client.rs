@@ -318,6 +318,22 @@ impl Clients {
         }
     }
 
+    /// What travels between a member and clients arrives at `by` at the latest.
+    pub fn hasten(&mut self, from: End, to: End, by: u64) {
+        let ((End::Member(member), _) | (_, End::Member(member))) = (from, to) else { return };
+        if ![from, to].contains(&End::Clients) {
+            return;
+        }
+        let pending = self.pending.values_mut();
+        let pending = pending.filter(|it| it.member == member).map(|it| &mut it.lane);
+        let streams = self.streams.values_mut();
+        let streams = streams.filter(|it| it.member == member).map(|it| &mut it.lane);
+        for lane in pending.chain(streams) {
+            let floor = if to == End::Clients { &mut lane.down } else { &mut lane.up };
+            *floor = by.min(*floor);
+        }
+    }
+
     /// What a packet of an operation that goes to `to` may not overtake.
     pub fn floor(&mut self, op: OpId, to: End) -> Option<&mut u64> {
         let (_, lane) = self.lane(op)?;

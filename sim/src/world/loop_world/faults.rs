@@ -1,7 +1,9 @@
 //! What the harness breaks: links, disks, clocks, and processes that freeze.
 
 use super::LoopWorld;
+use super::connection::Conn;
 use super::network::Network;
+use super::packet::Event;
 use crate::world::{
     ClockFault, DiskFault, End, LinkQuality, MessageClass, NetworkFault, WorldError,
 };
@@ -20,17 +22,35 @@ impl LoopWorld {
             NetworkFault::Heal { from, to } => self.heal(*from, *to),
             NetworkFault::HealAll => {
                 for (from, to) in self.network.pairs() {
-                    self.network.reset_quality(from, to);
+                    self.set_quality(from, to, None);
                     self.heal(from, to);
                 }
             }
             NetworkFault::Reset { from, to } => self.reset(*from, *to),
             NetworkFault::HalfOpen { from, to } => self.half_open(*from, *to),
             NetworkFault::Quality { from, to, quality } => {
-                self.network.set_quality(*from, *to, quality);
+                self.set_quality(*from, *to, Some(quality));
             }
         }
         Ok(())
+    }
+
+    fn set_quality(&mut self, from: End, to: End, quality: Option<&LinkQuality>) {
+        let Some(latency) = self.network.set_quality(from, to, quality) else { return };
+        let by = self.now + latency;
+        let travels = |event: &Event| match event {
+            Event::Arrives { from: left, to: reaches, .. } => (*left, *reaches) == (from, to),
+            _ => false,
+        };
+        self.queue.hasten(by, travels);
+        if let (End::Member(from), End::Member(to)) = (from, to) {
+            let test = |conn: &Conn| conn.server.place == from && conn.dialer.place == to;
+            for name in self.connections.select(test) {
+                let conn = self.connections.get_mut(name).expect("it was found");
+                conn.last_arrival = conn.last_arrival.min(by);
+            }
+        }
+        self.clients.hasten(from, to, by);
     }
 
     fn cut(&mut self, from: End, to: End, class: MessageClass) {

@@ -286,16 +286,25 @@ impl Network {
         !was_open
     }
 
-    /// Sets a link's quality.
-    pub fn set_quality(&mut self, from: End, to: End, quality: &LinkQuality) {
-        self.link(from, to).set(quality);
-    }
-
-    /// Gives a link the quality that it began with.
-    pub fn reset_quality(&mut self, from: End, to: End) {
+    /// Sets a link's quality, or that which it began with. If it is narrow no longer, what stands
+    /// in line before it arrives within what is returned.
+    pub fn set_quality(
+        &mut self,
+        from: End,
+        to: End,
+        quality: Option<&LinkQuality>,
+    ) -> Option<u64> {
         let touches_clients = from == End::Clients || to == End::Clients;
-        let quality = if touches_clients { &self.clients } else { &self.peers }.clone();
-        self.link(from, to).set(&quality);
+        let first = if touches_clients { &self.clients } else { &self.peers };
+        let quality = quality.unwrap_or(first).clone();
+        let link = self.link(from, to);
+        let was_narrow = link.quality.bandwidth > 0;
+        link.set(&quality);
+        if !was_narrow || quality.bandwidth > 0 {
+            return None;
+        }
+        link.busy_until = 0;
+        Some(link.latency_ns.1)
     }
 
     /// All pairs of different ends.

@@ -2,8 +2,8 @@
 //!
 //! Events at one moment happen in the order in which they were scheduled. The heap holds small
 //! keys, the events lie still in slots that are used again, so scheduling allocates nothing once
-//! the queue has grown. Nothing is ever searched or removed: who schedules an event that may become
-//! stale gives it a generation to be recognised by.
+//! the queue has grown. Nothing is ever removed: who schedules an event that may become stale gives
+//! it a generation to be recognised by.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -66,6 +66,22 @@ impl<E> Queue<E> {
         Some((at, event))
     }
 
+    /// Events for which a test holds happen at `by` at the latest, in the order in which they were
+    /// scheduled where that makes them meet. Looks at every event.
+    pub fn hasten(&mut self, by: u64, test: impl Fn(&E) -> bool) {
+        assert!(by >= self.now, "events are hastened to {by} at {}", self.now);
+        let slots = &self.slots;
+        let hastened = self.keys.drain().map(|Reverse(key)| {
+            let slot = (key as u64 & ((1 << SLOT_BITS) - 1)) as usize;
+            let is_late = (key >> 64) as u64 > by;
+            match is_late && slots[slot].as_ref().is_some_and(&test) {
+                true => Reverse((u128::from(by) << 64) | u128::from(key as u64)),
+                false => Reverse(key),
+            }
+        });
+        self.keys = hastened.collect::<Vec<_>>().into();
+    }
+
     /// How many events were ever scheduled.
     pub fn scheduled(&self) -> u64 {
         self.scheduled
@@ -88,6 +104,20 @@ mod tests {
         }
         assert_eq!(seen, [(3, "a"), (3, "b"), (5, "c"), (5, "d")]);
         assert_eq!(queue.pop_until(u64::MAX), Some((u64::MAX, "last")));
+    }
+
+    #[test]
+    fn hastened_events_keep_their_order_and_others_their_time() {
+        let mut queue = Queue::default();
+        for (at, name) in [(9, "late"), (7, "later"), (8, "other"), (2, "early")] {
+            queue.push(at, name);
+        }
+        queue.hasten(5, |name| *name != "other");
+        let mut seen = Vec::new();
+        while let Some(event) = queue.pop_until(u64::MAX) {
+            seen.push(event);
+        }
+        assert_eq!(seen, [(2, "early"), (5, "late"), (5, "later"), (8, "other")]);
     }
 
     #[test]

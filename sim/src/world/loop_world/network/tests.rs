@@ -83,28 +83,28 @@ fn a_cut_holds_one_direction_and_a_class_cut_drops_only_the_class() {
 fn loss_is_delay_and_at_last_a_reset() {
     let mut network = network(2);
     let lossy = LinkQuality { loss_per_10k: 3_000, ..quality(1, 1) };
-    network.set_quality(AB.0, AB.1, &lossy);
+    network.set_quality(AB.0, AB.1, Some(&lossy));
     let arrivals: Vec<u64> = (0..200).map(|_| arrival(&mut network, AB, 0)).collect();
     assert!(arrivals.contains(&MS));
     assert!(arrivals.contains(&(201 * MS)));
     assert!(arrivals.contains(&(601 * MS)));
-    network.set_quality(AB.0, AB.1, &LinkQuality { loss_per_10k: 10_000, ..lossy });
+    network.set_quality(AB.0, AB.1, Some(&LinkQuality { loss_per_10k: 10_000, ..lossy }));
     assert_eq!(network.passage(AB, 0, 0, None, false), Passage::Resets);
-    network.reset_quality(AB.0, AB.1);
+    assert_eq!(network.set_quality(AB.0, AB.1, None), None);
     assert!(arrival(&mut network, AB, 0) <= 3 * MS);
 }
 
 #[test]
 fn a_heavy_tail_leaves_most_messages_quick_and_some_far_behind() {
     let mut network = network(2);
-    network.set_quality(AB.0, AB.1, &LinkQuality { tail_per_10k: 5_000, ..quality(1, 1) });
+    network.set_quality(AB.0, AB.1, Some(&LinkQuality { tail_per_10k: 5_000, ..quality(1, 1) }));
     let arrivals: Vec<u64> = (0..2_000).map(|_| arrival(&mut network, AB, 0)).collect();
     let at_least = |ms: u64| arrivals.iter().filter(|at| **at >= ms * MS).count();
     assert!((900..1_100).contains(&at_least(2)), "{}", at_least(2));
     assert!((400..600).contains(&at_least(4)), "{}", at_least(4));
     assert!((2..80).contains(&at_least(64)), "{}", at_least(64));
     assert_eq!(at_least(1_025), 0, "not doubled any more from a second on");
-    network.reset_quality(AB.0, AB.1);
+    assert_eq!(network.set_quality(AB.0, AB.1, None), None);
     assert!(arrival(&mut network, AB, 0) <= 3 * MS);
 }
 
@@ -112,7 +112,7 @@ fn a_heavy_tail_leaves_most_messages_quick_and_some_far_behind() {
 fn bandwidth_makes_a_queue() {
     let mut network = network(2);
     let slow = LinkQuality { bandwidth: 1_000_000, ..quality(1, 1) };
-    network.set_quality(AB.0, AB.1, &slow);
+    network.set_quality(AB.0, AB.1, Some(&slow));
     assert_eq!(arrival(&mut network, AB, 2_000), 3 * MS);
     assert_eq!(arrival(&mut network, AB, 1_000), 4 * MS);
 }
@@ -121,7 +121,7 @@ fn bandwidth_makes_a_queue() {
 fn duplicates_and_overtaking_need_permission() {
     let mut network = network(2);
     let harsh = LinkQuality { duplicate_per_10k: 10_000, reorder_per_10k: 10_000, ..quality(1, 3) };
-    network.set_quality(AB.0, AB.1, &harsh);
+    network.set_quality(AB.0, AB.1, Some(&harsh));
     let plain = network.passage(AB, 0, 0, None, false);
     assert!(matches!(plain, Passage::Arrives { again: None, overtakes: false, .. }));
     let harsh = network.passage(AB, 0, 0, None, true);

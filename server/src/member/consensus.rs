@@ -281,7 +281,7 @@ impl Consensus {
 
     /// Takes a message from a peer. `Fatal` is what etcd panics with.
     pub(super) fn step(&mut self, message: RaftMessage) -> Result<(), Fatal> {
-        let message = message.0;
+        let message = *message.0;
         self.survives(&message)?;
         if message.msg_type == MessageType::MsgAppendResponse && self.is_removed_leader() {
             return Ok(());

@@ -23,9 +23,9 @@ use crate::storage::log::{LogDurable, LogEntry, SnapshotMark, Staged};
 use crate::storage::schema::DatabaseImage;
 
 /// A raft message between two members. Inside a process it stays in raft-rs's form;
-/// `encode` and `decode` speak etcd's `raftpb`.
+/// `encode` and `decode` speak etcd's `raftpb`. Boxed, because it passes from hand to hand.
 #[derive(Clone, Debug, PartialEq)]
-pub struct RaftMessage(pub(crate) raft::eraftpb::Message);
+pub struct RaftMessage(pub(crate) Box<raft::eraftpb::Message>);
 
 /// A unary client request. Those of auth, locks and elections are part of the shape, and refused
 /// until the member has what they need.
@@ -82,7 +82,7 @@ pub enum Response {
     MemberPromote(pb::MemberPromoteResponse),
     MemberList(pb::MemberListResponse),
     Alarm(pb::AlarmResponse),
-    Status(pb::StatusResponse),
+    Status(Box<pb::StatusResponse>),
     Defragment(pb::DefragmentResponse),
     Hash(pb::HashResponse),
     HashKv(pb::HashKvResponse),
@@ -647,7 +647,7 @@ pub enum Output {
         result: Result<PeerAnswer, PeerCallError>,
     },
     /// Work on an immutable view, to be done elsewhere.
-    Work(Work),
+    Work(Box<Work>),
     /// A line for the member's log.
     LogLine(LogLine),
     /// The member serves clients from now on.

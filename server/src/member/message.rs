@@ -160,7 +160,7 @@ impl RaftMessage {
         }
         result.entries =
             message.entries.into_iter().map(entry_from_raftpb).collect::<Vec<_>>().into();
-        Ok(RaftMessage(result))
+        Ok(RaftMessage(Box::new(result)))
     }
 
     /// The protobuf bytes that etcd reads.
@@ -275,7 +275,7 @@ mod tests {
         (entry.term, entry.index) = (3, 8);
         entry.data = Bytes::from_static(b"payload");
         message.entries = vec![entry].into();
-        let message = RaftMessage(message);
+        let message = RaftMessage(Box::new(message));
         let back = RaftMessage::decode(message.encode().into()).expect("our own bytes decode");
         assert_eq!(back, message);
     }

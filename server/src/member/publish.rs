@@ -36,10 +36,10 @@ impl Running {
             };
             pb::InternalRaftRequest {
                 header: Some(pb::RequestHeader { id, ..pb::RequestHeader::default() }),
-                cluster_member_attr_set: Some(pb::ClusterMemberAttrSetRequest {
+                cluster_member_attr_set: Some(Box::new(pb::ClusterMemberAttrSetRequest {
                     member_id: self.id().0,
                     member_attributes: Some(attributes),
-                }),
+                })),
                 ..pb::InternalRaftRequest::default()
             }
             .encode_to_vec()

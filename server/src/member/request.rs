@@ -125,7 +125,7 @@ impl Running {
             Request::MemberList(_) => self.member_list(id, out),
             Request::Status(_) => {
                 let status = self.status();
-                self.reply(id, Ok(Response::Status(status)), out);
+                self.reply(id, Ok(Response::Status(Box::new(status))), out);
             }
             Request::Defragment(_) if self.persistence.keeps() => {
                 self.start_task(id, DatabaseTask::Defragment, out);
@@ -253,7 +253,7 @@ impl Running {
         let id = WorkId(self.next_work);
         self.next_work += 1;
         self.work.insert(id, worker);
-        out.push(Output::Work(Work { id, view: self.store.view(), job }));
+        out.push(Output::Work(Box::new(Work { id, view: self.store.view(), job })));
     }
 
     pub(super) fn work_done(&mut self, done: WorkDone, now: Now, out: &mut Outputs) {

@@ -22,7 +22,9 @@ pub(super) fn role(state: StateRole) -> Role {
 }
 
 pub(super) fn addressed(messages: Vec<eraftpb::Message>) -> Vec<(MemberId, RaftMessage)> {
-    messages.into_iter().map(|message| (MemberId(message.to), RaftMessage(message))).collect()
+    let addressed =
+        |message: eraftpb::Message| (MemberId(message.to), RaftMessage(Box::new(message)));
+    messages.into_iter().map(addressed).collect()
 }
 
 pub(super) fn to_raft_kind(kind: EntryKind) -> EntryType {

@@ -48,7 +48,7 @@ fn alarms(cluster: &mut Cluster) -> usize {
 fn status(cluster: &mut Cluster, place: usize) -> pb::StatusResponse {
     let request = Request::Status(pb::StatusRequest::default());
     let Ok(Response::Status(status)) = cluster.ask(place, request) else { panic!("status") };
-    status
+    *status
 }
 
 fn limited(size: usize, compat: CompatVersion) -> Cluster {

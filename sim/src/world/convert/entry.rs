@@ -73,7 +73,7 @@ fn command(request: pb::InternalRaftRequest) -> Command {
         return Command::Client(Call::DeleteRange(delete_call(delete)));
     }
     if let Some(range) = request.range {
-        return Command::Client(Call::Range(range_call(range)));
+        return Command::Client(Call::Range(range_call(*range)));
     }
     if let Some(compact) = request.compaction {
         let pb::CompactionRequest { revision, physical } = compact;

@@ -19,7 +19,7 @@ fn through_the_log(call: &Call) -> Decoded {
         ..Default::default()
     };
     match *request {
-        Request::Range(range) => entry.range = Some(range),
+        Request::Range(range) => entry.range = Some(Box::new(range)),
         Request::Put(put) => entry.put = Some(put),
         Request::DeleteRange(delete) => entry.delete_range = Some(delete),
         Request::Txn(txn) => entry.txn = Some(txn),

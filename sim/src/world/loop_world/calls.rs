@@ -127,7 +127,6 @@ impl LoopWorld {
                     // The connection ended before the database did.
                     return;
                 }
-                let message = Box::new(message);
                 let inbound = Inbound::Post { sender, number, from, message, body };
                 self.knocked(place, inbound, Input::PeerDial { id, header });
             }

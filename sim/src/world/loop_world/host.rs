@@ -128,7 +128,7 @@ pub enum Inbound {
         /// Who the sender says it is.
         from: MemberId,
         /// The message, taken in once the sender is accepted.
-        message: Box<RaftMessage>,
+        message: RaftMessage,
         /// The database that goes with a snapshot.
         body: Option<Body>,
     },

@@ -204,7 +204,7 @@ pub enum Purpose {
         /// The sender's name for the POST.
         number: u64,
         /// The message.
-        message: Box<RaftMessage>,
+        message: RaftMessage,
         /// The database that goes with a snapshot.
         body: Option<Body>,
     },

@@ -104,7 +104,7 @@ impl LoopWorld {
             .with("remote-peer-id", to.to_string())
             .with("bytes", body.size_bytes.to_string());
         self.hosts[place].log(self.now, line);
-        let (message, body) = (Box::new(message), Some(body));
+        let body = Some(body);
         self.knock(sender, url, Purpose::Post { number, message, body });
     }
 
@@ -182,7 +182,6 @@ impl LoopWorld {
         let Some(url) = peer.url().cloned() else { return };
         peer.posting += 1;
         process.posts.insert(number, Posted { peer: to, snapshot: None, springs: false });
-        let message = Box::new(message);
         self.knock(sender, url, Purpose::Post { number, message, body: None });
     }
 

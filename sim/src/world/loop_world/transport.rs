@@ -134,7 +134,7 @@ impl LoopWorld {
                 let Some(header) = process.header_to(None) else { return };
                 // How long a snapshot takes is not limited: patience counts from its arrival.
                 let limit = body.is_none().then_some(Waiting::Post(number));
-                let post = Post { sender: from, number, header, message: *message, body };
+                let post = Post { sender: from, number, header, message, body };
                 (Packet::Post(Box::new(post)), limit)
             }
             Purpose::Call { id, call } => (Packet::Call { caller: from, id, call }, None),
@@ -247,12 +247,12 @@ impl LoopWorld {
             Some(Inbound::Post { sender, number, from, message, body: Some(body) })
                 if result.is_ok() =>
             {
-                self.receive_snapshot(place, (sender, number), from, *message, body);
+                self.receive_snapshot(place, (sender, number), from, message, body);
             }
             Some(Inbound::Post { sender, number, from, message, .. }) => {
                 let result = result.map_err(Some);
                 if result.is_ok() {
-                    self.tell(server, Input::Raft { from, message: *message });
+                    self.tell(server, Input::Raft { from, message });
                     self.reached(server, from);
                 }
                 self.answer_post(place, sender, number, result);

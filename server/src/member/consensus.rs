@@ -35,8 +35,8 @@ use crate::storage::log::{
 };
 pub(super) use convert::to_log_entry;
 use convert::{
-    addressed, last_alarm_request, role, to_hard_state, to_raft_entry, to_raft_hard_state,
-    to_raft_kind,
+    addressed, into_log_entry, last_alarm_request, role, to_hard_state, to_raft_entry,
+    to_raft_hard_state, to_raft_kind,
 };
 
 /// etcd's compile-time constants (contract-cluster.md, section 4.1).
@@ -485,7 +485,7 @@ impl Consensus {
             } else {
                 self.send(immediate, out);
             }
-            let mut held = addressed(ready.take_persisted_messages());
+            let mut held: Vec<_> = addressed(ready.take_persisted_messages()).collect();
             if self.defect.is(Defect::RaftSendBeforePersist) {
                 self.send(std::mem::take(&mut held), out);
             }
@@ -511,7 +511,7 @@ impl Consensus {
                 self.follow(number, held, out);
                 continue;
             }
-            let entries = entries.iter().map(to_log_entry).collect();
+            let entries = entries.into_iter().map(into_log_entry).collect();
             let write = LogWrite::Save { entries, hard_state, sync };
             self.stage(number, write, held, now, out);
             if self.defect.is(Defect::WalApplyBeforeFsync) {
@@ -585,7 +585,11 @@ impl Consensus {
     }
 
     /// Sends what may be sent now.
-    fn send(&mut self, messages: Vec<(MemberId, RaftMessage)>, out: &mut Outputs) {
+    fn send(
+        &mut self,
+        messages: impl IntoIterator<Item = (MemberId, RaftMessage)>,
+        out: &mut Outputs,
+    ) {
         for (to, message) in messages {
             if message.0.msg_type == MessageType::MsgSnapshot {
                 self.snapshots.push((to, message));

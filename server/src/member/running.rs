@@ -528,15 +528,13 @@ impl Running {
 
     /// Takes what raft has ready, and lets it have its consequences short of applying entries.
     pub(super) fn pump(&mut self, now: Now, out: &mut Outputs) {
-        let mut changes = std::mem::take(&mut self.changes);
-        self.consensus.pump(now.monotonic, out, &mut changes);
+        self.consensus.pump(now.monotonic, out, &mut self.changes);
         self.hub.set_header(self.cluster_id(), self.id(), self.consensus.term());
-        let soft_state = std::mem::take(&mut changes.soft_state);
-        if let Some(ahead) = changes.ahead.take() {
+        let soft_state = std::mem::take(&mut self.changes.soft_state);
+        if let Some(ahead) = self.changes.ahead.take() {
             self.persistence.run_ahead(ahead);
         }
-        let read_states: Vec<_> = changes.read_states.drain(..).collect();
-        self.changes = changes;
+        let read_states = std::mem::take(&mut self.changes.read_states);
         // The change of leader comes first: what the old one confirmed is not taken then.
         if soft_state {
             self.leadership(now, out);

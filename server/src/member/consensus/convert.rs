@@ -21,10 +21,10 @@ pub(super) fn role(state: StateRole) -> Role {
     }
 }
 
-pub(super) fn addressed(messages: Vec<eraftpb::Message>) -> Vec<(MemberId, RaftMessage)> {
-    let addressed =
-        |message: eraftpb::Message| (MemberId(message.to), RaftMessage(Box::new(message)));
-    messages.into_iter().map(addressed).collect()
+pub(super) fn addressed(
+    messages: Vec<eraftpb::Message>,
+) -> impl Iterator<Item = (MemberId, RaftMessage)> {
+    messages.into_iter().map(|message| (MemberId(message.to), RaftMessage(Box::new(message))))
 }
 
 pub(super) fn to_raft_kind(kind: EntryKind) -> EntryType {
@@ -48,6 +48,10 @@ pub(super) fn to_hard_state(state: &eraftpb::HardState) -> HardState {
 }
 
 pub(in crate::member) fn to_log_entry(entry: &Entry) -> LogEntry {
+    into_log_entry(entry.clone())
+}
+
+pub(super) fn into_log_entry(entry: Entry) -> LogEntry {
     LogEntry {
         kind: match entry.entry_type {
             EntryType::EntryNormal => EntryKind::Normal,
@@ -55,7 +59,7 @@ pub(in crate::member) fn to_log_entry(entry: &Entry) -> LogEntry {
         },
         term: entry.term,
         index: entry.index,
-        data: entry.data.clone(),
+        data: entry.data,
     }
 }
 

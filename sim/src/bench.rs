@@ -8,10 +8,11 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use detsim_reports::record::{
-    Blob, Call, ClientId, History, OpId, Operation, Outcome, Put, Range, Time,
+    Blob, Call, CheckReport, ClientId, History, Internals, OpId, Operation, Outcome, Put, Range,
+    Time,
 };
 
-use crate::check::{self, Selection};
+use crate::check::{self, Checker, Selection};
 use crate::world::loop_world::{DatabaseKind, LoopWorld, Options};
 use crate::world::{World, WorldEvent};
 
@@ -73,21 +74,22 @@ pub fn paced(seed: u64, simulated: Duration, puts_per_s: u64, database: Database
 /// So many operations, half of them puts, from clients that each ask again once they are answered.
 pub fn saturated(seed: u64, operations: u64, clients: u32) -> Figure {
     let name = format!("{clients} clients, closed loop");
-    let mut measured = Measured::begin(&name, seed, DatabaseKind::None);
-    for client in 0..clients {
-        measured.invoke(u64::from(client));
+    Measured::saturate(&name, seed, operations, clients).finish()
+}
+
+/// Linearizability of so many operations by witness of the log, one in twenty of unknown outcome.
+/// What it took to get the history does not count.
+pub fn witness(seed: u64, operations: u64) -> Figure {
+    let mut measured = Measured::saturate("witness, 5 % unknown", seed, operations, 256);
+    for operation in measured.history.operations.iter_mut().step_by(20) {
+        operation.outcome = Some(Outcome::Unknown("nobody knows".to_owned()));
+        operation.completed = Time::NEVER;
     }
-    while measured.ended < operations {
-        match measured.world.advance(Time::NEVER) {
-            WorldEvent::Completed { op, outcome } => {
-                measured.complete(op, outcome);
-                measured.invoke(u64::from(op.0));
-            }
-            WorldEvent::Reached => break,
-            _ => {}
-        }
-    }
-    measured.finish()
+    let Recorded { history, internals, mut figure } = measured.stop();
+    figure.cpu = Duration::ZERO;
+    let selection = Selection::of(&[Checker::Linearizability, Checker::Log]);
+    figure.checked(&history, &internals, &selection);
+    figure
 }
 
 /// Figures as a table.
@@ -153,6 +155,25 @@ impl Measured {
         }
     }
 
+    /// So many operations, each asked for once its client's last one is answered.
+    fn saturate(name: &str, seed: u64, operations: u64, clients: u32) -> Measured {
+        let mut measured = Measured::begin(name, seed, DatabaseKind::None);
+        for client in 0..clients {
+            measured.invoke(u64::from(client));
+        }
+        while measured.ended < operations {
+            match measured.world.advance(Time::NEVER) {
+                WorldEvent::Completed { op, outcome } => {
+                    measured.complete(op, outcome);
+                    measured.invoke(u64::from(op.0));
+                }
+                WorldEvent::Reached => break,
+                _ => {}
+            }
+        }
+        measured
+    }
+
     /// Invokes the next operation of a client.
     fn invoke(&mut self, draw: u64) {
         let number = self.history.operations.len() as u32;
@@ -192,32 +213,56 @@ impl Measured {
         }
     }
 
+    /// Ends the run and checks it in full.
     fn finish(mut self) -> Figure {
+        let Recorded { history, internals, mut figure } = self.stop();
+        figure.checked(&history, &internals, &Selection::all());
+        figure
+    }
+
+    /// Ends the run. The world stays as it is: to drop it first would make memory cold that the
+    /// checkers use.
+    fn stop(&mut self) -> Recorded {
         let (steps, events) = self.world.counts();
         let simulated = self.world.now().since(self.began);
         let hash = self.world.trace_hash().expect("the loop world has one");
         self.history.ended = self.world.now();
         let internals = self.world.internals();
-        let cpu = cpu_time().saturating_sub(self.cpu);
-        let before = cpu_time();
-        let reports = check::all(&self.history, Some(&internals), &Selection::all());
-        let checking = cpu_time().saturating_sub(before);
-        let found = reports.iter().flat_map(|report| &report.findings).next();
-        assert!(found.is_none(), "a healthy run has no findings: {found:?}");
-        Figure {
-            name: self.name,
+        let figure = Figure {
+            name: self.name.clone(),
             simulated,
             operations: self.ended,
             counts: (steps - self.counts.0, events - self.counts.1),
-            cpu,
-            checking,
+            cpu: cpu_time().saturating_sub(self.cpu),
+            checking: Duration::ZERO,
             hash,
-        }
+        };
+        Recorded { history: std::mem::take(&mut self.history), internals, figure }
+    }
+}
+
+/// A run that has ended, and what it cost.
+struct Recorded {
+    history: History,
+    internals: Internals,
+    figure: Figure,
+}
+
+impl Figure {
+    /// Checks what was recorded, which has no findings.
+    fn checked(&mut self, history: &History, internals: &Internals, selection: &Selection) {
+        let before = cpu_time();
+        let reports = check::all(history, Some(internals), selection);
+        self.checking = cpu_time().saturating_sub(before);
+        let findings = |report: &CheckReport| report.findings.first().cloned();
+        let found = reports.iter().find_map(findings);
+        assert!(found.is_none(), "a healthy run has no findings: {found:?}");
     }
 }
 
 /// The measures by name.
-pub const MEASURES: [&str; 6] = ["idle", "paced", "logical", "pages", "saturated", "crowded"];
+pub const MEASURES: [&str; 7] =
+    ["idle", "paced", "logical", "pages", "saturated", "crowded", "witness"];
 
 /// Takes the named measures, or all when none is named. `scale` is 1 for a test and 100 for figures
 /// worth comparing.
@@ -229,7 +274,8 @@ pub fn measure(names: &[String], scale: u64) -> Vec<Figure> {
         "logical" => paced(1, Duration::from_secs(10 * scale), 100, DatabaseKind::Logical),
         "pages" => paced(1, Duration::from_secs(10 * scale), 100, DatabaseKind::Pages),
         "saturated" => saturated(1, 1_000 * scale, 32),
-        _ => saturated(1, 1_000 * scale, 256),
+        "crowded" => saturated(1, 1_000 * scale, 256),
+        _ => witness(1, 10_000 * scale),
     };
     MEASURES.into_iter().filter(is_asked).map(take).collect()
 }
@@ -248,6 +294,8 @@ mod tests {
         }
         let idle = idle(1, Duration::from_secs(10));
         assert!((500..1_200).contains(&idle.counts.1), "{idle:?}");
-        assert_eq!(table(&[one, idle]).lines().count(), 3);
+        let witness = witness(1, 400);
+        assert!(witness.operations >= 400 && !witness.checking.is_zero(), "{witness:?}");
+        assert_eq!(table(&[one, idle, witness]).lines().count(), 4);
     }
 }

@@ -5,9 +5,9 @@
 //! acknowledged is therefore taken to have had no effect when the members' revision says so. This
 //! is a hypothesis about what the log did, never about what a reply may say.
 
-use std::collections::BTreeMap;
+use std::cell::OnceCell;
 
-use detsim_reports::record::{Committed, History, Internals};
+use detsim_reports::record::{Applied, Committed, History, Internals};
 
 use super::fate::{Fate, fate};
 use crate::model::{Answer, Model, Refusal};
@@ -15,17 +15,15 @@ use crate::model::{Answer, Model, Refusal};
 /// What members said of the revision after each entry.
 pub(super) struct Replay<'a> {
     history: &'a History,
-    revisions: BTreeMap<(u64, u64), i64>,
+    internals: &'a Internals,
+    /// By cluster and index, once anybody asks.
+    revisions: OnceCell<Vec<((u64, u64), i64)>>,
 }
 
 impl<'a> Replay<'a> {
     /// For the log of these internals.
-    pub fn new(history: &'a History, internals: &Internals) -> Replay<'a> {
-        let mut revisions = BTreeMap::new();
-        for applied in &internals.applied {
-            revisions.entry((applied.cluster, applied.index)).or_insert(applied.revision);
-        }
-        Replay { history, revisions }
+    pub fn new(history: &'a History, internals: &'a Internals) -> Replay<'a> {
+        Replay { history, internals, revisions: OnceCell::new() }
     }
 
     /// Applies an entry. `None` when it concerns neither keys nor leases, or had no effect for a
@@ -54,6 +52,17 @@ impl<'a> Replay<'a> {
     }
 
     fn told(&self, entry: &Committed) -> Option<i64> {
-        self.revisions.get(&(entry.cluster, entry.index)).copied()
+        let revisions = self.revisions.get_or_init(|| revisions(self.internals));
+        let at = revisions.binary_search_by_key(&(entry.cluster, entry.index), |(at, _)| *at);
+        at.ok().map(|at| revisions[at].1)
     }
+}
+
+/// The revision after each entry, as the first member that applied it said.
+fn revisions(internals: &Internals) -> Vec<((u64, u64), i64)> {
+    let of = |applied: &Applied| ((applied.cluster, applied.index), applied.revision);
+    let mut revisions: Vec<_> = internals.applied.iter().map(of).collect();
+    revisions.sort_by_key(|(at, _)| *at);
+    revisions.dedup_by_key(|(at, _)| *at);
+    revisions
 }

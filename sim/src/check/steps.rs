@@ -50,11 +50,41 @@ impl<'a> Step<'a> {
     }
 }
 
+/// Steps in order: one in most operations, which then takes no allocation.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Steps<'a> {
+    first: Option<Step<'a>>,
+    rest: Vec<Step<'a>>,
+}
+
+impl<'a> Steps<'a> {
+    fn push(&mut self, step: Step<'a>) {
+        match self.first {
+            None => self.first = Some(step),
+            Some(_) => self.rest.push(step),
+        }
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Step<'a>> + Clone {
+        self.first.iter().chain(&self.rest)
+    }
+}
+
+impl<'a> IntoIterator for Steps<'a> {
+    type Item = Step<'a>;
+    type IntoIter = std::iter::Chain<std::option::IntoIter<Step<'a>>, std::vec::IntoIter<Step<'a>>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.first.into_iter().chain(self.rest)
+    }
+}
+
 /// All that an answered operation did.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Taken<'a> {
     /// In order.
-    pub steps: Vec<Step<'a>>,
+    pub steps: Steps<'a>,
     /// The comparisons that held, of the state before it.
     pub held: Vec<&'a Compare>,
 }

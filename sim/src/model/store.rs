@@ -80,11 +80,15 @@ impl Store {
 
     /// Sets a key at a revision.
     pub fn put(&mut self, key: &Blob, value: Blob, lease: i64, revision: i64) {
-        let (create_revision, version) = match self.get(key) {
-            Some(kv) => (kv.create_revision, kv.version + 1),
+        let place = self.next_place();
+        let before = self.live.get_mut(key).map(|last| std::mem::replace(last, place));
+        let (create_revision, version) = match before {
+            Some(before) => {
+                let kv = &self.changes[before as usize].kv;
+                (kv.create_revision, kv.version + 1)
+            }
             None => (revision, 1),
         };
-        let place = self.next_place();
         let kv = KeyValue {
             key: key.clone(),
             value,
@@ -95,11 +99,8 @@ impl Store {
         };
         self.changes.push(Change { kv, is_delete: false });
         self.note(key, place);
-        match self.live.get_mut(key) {
-            Some(last) => *last = place,
-            None => {
-                self.live.insert(key.clone(), place);
-            }
+        if before.is_none() {
+            self.live.insert(key.clone(), place);
         }
     }
 

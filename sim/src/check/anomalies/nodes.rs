@@ -153,7 +153,7 @@ impl<'a> Reader<'_, 'a> {
                 self.read(&compare.key, version);
             }
         }
-        for &step in &taken.steps {
+        for &step in taken.steps.iter() {
             match step {
                 Step::Range { range, reply, revision } => self.range(range, reply, revision),
                 Step::Put { put, prev_kv, revision } => {

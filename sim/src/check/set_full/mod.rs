@@ -41,8 +41,21 @@ struct Known<'a> {
 enum Event<'a> {
     /// A read is invoked: everything that is known by now must be in it.
     Look(Look<'a>),
-    /// An operation returned, from which these are known.
-    Learn(&'a Operation, Vec<Element<'a>>),
+    /// The first operation returned from which this is known.
+    Learn(&'a Operation, Element<'a>),
+}
+
+/// From whom an element is known first.
+#[derive(Default)]
+struct Firsts<'a>(BTreeMap<Element<'a>, &'a Operation>);
+
+impl<'a> Firsts<'a> {
+    fn learn(&mut self, element: Element<'a>, operation: &'a Operation) {
+        let first = self.0.entry(element).or_insert(operation);
+        if operation.completed < first.completed {
+            *first = operation;
+        }
+    }
 }
 
 /// What a read showed.
@@ -62,9 +75,10 @@ pub(super) fn check(history: &History) -> CheckReport {
     }
     let subjects = Subjects::of(history);
     let mut events: Vec<(Time, usize, Event<'_>)> = Vec::new();
+    let mut firsts = Firsts::default();
+    let mut learned = Vec::new();
     for operation in &history.operations {
         let Fate::Answered(reply) = fate(operation) else { continue };
-        let mut learned = Vec::new();
         for step in taken(&operation.call, reply).steps {
             match step {
                 Step::Put { put, .. } if !put.ignore_value => {
@@ -82,9 +96,10 @@ pub(super) fn check(history: &History) -> CheckReport {
                 Step::Put { .. } | Step::Delete { .. } => {}
             }
         }
-        if !learned.is_empty() {
-            events.push((operation.completed, usize::MAX, Event::Learn(operation, learned)));
-        }
+        learned.drain(..).for_each(|element| firsts.learn(element, operation));
+    }
+    for (element, by) in firsts.0 {
+        events.push((by.completed, usize::MAX, Event::Learn(by, element)));
     }
     // What is learned at the moment of a read's invocation need not be in it.
     events.sort_by_key(|(at, order, _)| (*at, *order));
@@ -167,16 +182,9 @@ fn follow<'a>(
     let mut known: BTreeMap<Element<'a>, Known<'a>> = BTreeMap::new();
     for (_, _, event) in events {
         match event {
-            Event::Learn(by, elements) => {
-                for element in elements {
-                    let since = by.completed;
-                    known.entry(element).or_insert(Known {
-                        since,
-                        by,
-                        present: None,
-                        absent: None,
-                    });
-                }
+            Event::Learn(by, element) => {
+                let since = by.completed;
+                known.insert(element, Known { since, by, present: None, absent: None });
             }
             Event::Look(Look { operation, range, elements }) => {
                 let span = Span::new(&range.key, &range.range_end);

@@ -8,6 +8,9 @@ mod backend;
 mod bolt;
 
 #[cfg(test)]
+mod damage;
+
+#[cfg(test)]
 mod database;
 
 #[cfg(test)]

@@ -45,6 +45,9 @@ pub fn run(root: &Path, scope: Scope) -> bool {
     if has_peers {
         test.env("DETCD_REQUIRE_PEERS", "1");
     }
+    if scope == Scope::Full {
+        test.env("DETCD_EVERY_BYTE", "1");
+    }
     stages.push(stage::command("test", &mut test));
     stages.extend(scenarios::in_the_loop(root, scope));
     stages.extend(scenarios::with_peers(root, scope));

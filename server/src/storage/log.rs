@@ -123,6 +123,13 @@ pub struct LogImage {
     pub entries: Vec<LogEntry>,
 }
 
+impl LogImage {
+    /// Where it ends.
+    pub fn last_index(&self) -> u64 {
+        self.entries.last().map_or(self.snapshot.index, |last| last.index)
+    }
+}
+
 /// The position of a staged write in the member's sequence of log writes, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogNumber(pub u64);

@@ -82,6 +82,14 @@ pub enum DatabaseError {
         /// The file.
         path: String,
     },
+    /// Every database has this bucket.
+    #[error("{path}: bucket {bucket:?} is missing")]
+    NoBucket {
+        /// The file.
+        path: String,
+        /// The bucket's name.
+        bucket: &'static str,
+    },
     /// A file in etcd's format.
     #[error(transparent)]
     Bolt(#[from] BoltError),
@@ -91,6 +99,21 @@ pub enum DatabaseError {
 }
 
 impl DatabaseError {
+    /// Which file is meant, where the text does not say so.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            DatabaseError::Invalid { path }
+            | DatabaseError::Bolt(
+                BoltError::Invalid { path }
+                | BoltError::Version { path }
+                | BoltError::Checksum { path }
+                | BoltError::TooSmall { path, .. }
+                | BoltError::Locked { path },
+            ) => Some(path),
+            _ => None,
+        }
+    }
+
     /// Says what the disk was asked for.
     pub fn io(
         operation: &'static str,

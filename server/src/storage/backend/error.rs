@@ -50,6 +50,20 @@ pub enum Cause {
         /// The snapshot's index.
         snapshot: u64,
     },
+    /// The log ends before what the database holds: entries that are gone would never be applied
+    /// again, nor would those that take their places.
+    #[error(
+        "database file ({path} index {consistent}) is out of range [lastIndex({last})]. Was the \
+         raft log corrupted, truncated, or lost?"
+    )]
+    Ahead {
+        /// The database's file.
+        path: String,
+        /// Its consistent index.
+        consistent: u64,
+        /// Where the log ends; 0 without a log.
+        last: u64,
+    },
     /// The log and the snapshot are there, but no database was.
     #[error("database file ({path}) of the backend is missing")]
     Missing {
@@ -68,6 +82,10 @@ impl Cause {
     }
 }
 
+/// A file or directory of a member, by its path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place(pub String);
+
 /// The end of a process for its disk's sake.
 #[derive(Debug, Error)]
 #[error("{cause}")]
@@ -78,17 +96,19 @@ pub struct Failure {
     pub exit_code: u8,
     /// Why.
     pub cause: Cause,
+    /// What was opened, where the text does not say so: the log's directory, the database.
+    pub place: Option<Box<Place>>,
 }
 
 impl Failure {
     /// What etcd calls fatal.
     pub(super) fn fatal<C: Into<Cause>>(message: &'static str) -> impl FnOnce(C) -> Failure {
-        move |cause| Failure { message, exit_code: 1, cause: cause.into() }
+        move |cause| Failure { message, exit_code: 1, cause: cause.into(), place: None }
     }
 
     /// Where etcd panics.
     pub(super) fn panic<C: Into<Cause>>(message: &'static str) -> impl FnOnce(C) -> Failure {
-        move |cause| Failure { message, exit_code: 2, cause: cause.into() }
+        move |cause| Failure { message, exit_code: 2, cause: cause.into(), place: None }
     }
 
     /// The `error` field as a version has it.
@@ -101,12 +121,32 @@ impl Failure {
 
     /// The last line of the process's log.
     pub fn line(&self, compat: CompatVersion) -> LogLine {
-        LogLine::new(Level::Fatal, self.message).with("error", self.text(compat))
+        let path = match &self.cause {
+            Cause::Database(error) => error.path(),
+            _ => self.place.as_deref().map(|place| &*place.0),
+        };
+        let mut line = LogLine::new(Level::Fatal, self.message);
+        if let Some(path) = path {
+            line = line.with("path", path);
+        }
+        line.with("error", self.text(compat))
+    }
+
+    /// Says what was opened.
+    pub(super) fn opening(mut self, wal_dir: &str, database: &str) -> Failure {
+        let path = match &self.cause {
+            Cause::Log(_) => Some(wal_dir),
+            Cause::Schema(_) => Some(database),
+            _ => None,
+        };
+        self.place = path.map(|path| Box::new(Place(path.to_owned())));
+        self
     }
 }
 
 impl From<WalError> for Failure {
     fn from(error: WalError) -> Failure {
-        Failure { message: error.fatal_message(), exit_code: 1, cause: Cause::Log(error) }
+        let message = error.fatal_message();
+        Failure { message, exit_code: 1, cause: Cause::Log(error), place: None }
     }
 }

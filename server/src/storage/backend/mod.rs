@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 pub use engine::{Body, Database, DatabaseError, Engine, Pinned};
-pub use error::{Cause, Failure};
+pub use error::{Cause, Failure, Place};
 pub use pages::BoltEngine;
 pub use start::{Opened, open};
 

@@ -31,7 +31,17 @@ impl Engine for BoltEngine {
     }
 
     fn open(&self, disk: &Rc<dyn Disk>, path: &Path) -> Result<Box<dyn Database>, DatabaseError> {
-        let bolt = Bolt::open(Rc::clone(disk), path, self.options)?;
+        let mut bolt = Bolt::open(Rc::clone(disk), path, self.options)?;
+        let buckets = bolt.read().buckets()?;
+        // A file without bytes is an empty database, to etcd too.
+        if buckets.is_empty() {
+            schema::initialize(&mut bolt)?;
+        } else if let Some(bucket) =
+            bucket::CREATED.into_iter().find(|name| buckets.iter().all(|it| it != name.as_bytes()))
+        {
+            // To make it anew would be to lose its rows silently.
+            return Err(DatabaseError::NoBucket { path: path.to_owned(), bucket });
+        }
         Ok(Box::new(BoltDatabase { bolt, disk: Rc::clone(disk), options: self.options }))
     }
 

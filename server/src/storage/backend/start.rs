@@ -41,6 +41,18 @@ pub fn open(
     settings: WalSettings,
     lines: &mut Vec<LogLine>,
 ) -> Result<Opened, Failure> {
+    let (wal_dir, database) = (layout.wal_dir.clone(), named(&layout));
+    let opened = begin(disk, engine, layout, settings, lines);
+    opened.map_err(|failure| failure.opening(&wal_dir, &database))
+}
+
+fn begin(
+    disk: &Rc<dyn Disk>,
+    engine: &Rc<dyn Engine>,
+    layout: Layout,
+    settings: WalSettings,
+    lines: &mut Vec<LogLine>,
+) -> Result<Opened, Failure> {
     let (dir, wal_dir) = (&*layout.snap_dir, &*layout.wal_dir);
     let defect = settings.planted;
     prepare(&**disk, dir, defect, lines).map_err(Failure::fatal(REFUSED))?;
@@ -70,6 +82,12 @@ pub fn open(
         return Err(Failure::fatal(REFUSED)(Cause::Missing { path }));
     }
     let (writer, log, notes) = LogWriter::open_at(Rc::clone(disk), wal_dir, settings, &mark)?;
+    let last = log.as_ref().map_or(0, LogImage::last_index);
+    let consistent = consistent_index(&image)?;
+    if consistent > last {
+        let cause = Cause::Ahead { path: named(&layout), consistent, last };
+        return Err(Failure::panic("database is ahead of the raft log")(cause));
+    }
     lines.extend(notes.into_iter().map(|note| LogLine::new(Level::Warn, note)));
     let backend = Backend {
         disk: Rc::clone(disk),
@@ -192,6 +210,13 @@ impl Recovery<'_> {
             drop(own);
             let Recovery { disk, engine, layout, index, .. } = *self;
             let taken = take_received(disk, engine, &layout.snap_dir, index);
+            if matches!(taken, Err(Cause::NoSnapshotDatabase { .. })) {
+                let line = LogLine::new(Level::Warn, "failed to find [SNAPSHOT-INDEX].snap.db");
+                let path = format!("{}/{}", layout.snap_dir_named, files::received(index));
+                let line = line.with("snapshot-index", index.to_string());
+                let line = line.with("snapshot-file-path", path);
+                lines.push(line.with("error", "snap: snapshot file doesn't exist"));
+            }
             let failed = "failed to recover v3 backend from snapshot";
             let database = taken.map_err(Failure::panic(failed))?;
             let image = match self.defect.is(Defect::SnapStaleTx) {

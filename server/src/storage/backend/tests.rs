@@ -300,6 +300,7 @@ fn a_snapshot_that_arrived_takes_the_databases_place() {
     assert!(snap_files(&disk).contains(&"0000000000000014.snap.db".to_owned()));
     opened.backend.install(&mut opened.writer, 20).unwrap();
     assert!(!snap_files(&disk).contains(&"0000000000000014.snap.db".to_owned()));
+    log(&mut opened, 60, 21..=21);
     opened.backend.commit(&[write(9, 21)]).unwrap();
     drop(opened);
     let (opened, _) = started(&disk);
@@ -336,6 +337,23 @@ fn a_database_older_than_the_snapshot_is_refused() {
     disk.put(&format!("{DIR}/0000000000000014.snap.db"), text_of(&old));
     let text = "database file (/d/member/snap/db index 15) does not match with snapshot (index 20)";
     assert_eq!(refusal(&disk), (1, "discovery failed", text.to_owned()));
+}
+
+#[test]
+fn a_database_that_holds_more_than_the_log_is_refused() {
+    let ahead = |last| {
+        let text = format!(
+            "database file (/d/member/snap/db index 11) is out of range [lastIndex({last})]. Was the raft \
+             log corrupted, truncated, or lost?"
+        );
+        (2, "database is ahead of the raft log", text)
+    };
+    let (disk, mut opened) = with_snapshot();
+    opened.backend.commit(&[write(3, 11)]).unwrap();
+    drop(opened);
+    assert_eq!(refusal(&disk), ahead(10));
+    disk.remove_dir_all("d/member/wal").unwrap();
+    assert_eq!(refusal(&disk), ahead(0));
 }
 
 #[test]
@@ -381,6 +399,7 @@ fn a_defragmented_database_goes_on_in_another_file() {
     let (disk, mut opened) = with_snapshot();
     let answer = opened.backend.perform(DatabaseTask::Defragment).unwrap();
     assert_eq!(answer, DatabaseAnswer::Defragmented(opened.backend.size()));
+    log(&mut opened, 20, 11..=11);
     opened.backend.commit(&[write(3, 11)]).unwrap();
     drop(opened);
     assert_eq!(row(&started(&disk).0.database), Some(&b"11"[..]));

@@ -155,6 +155,13 @@ pub enum PageFault {
         /// Its place on the page.
         index: usize,
     },
+    /// An element whose key does not begin where what is before it ends. bbolt leaves no gaps, and
+    /// would serve fewer rows without a word.
+    #[error("element {index} does not begin where what is before it ends")]
+    Gap {
+        /// Its place on the page.
+        index: usize,
+    },
     /// A key that is not above the one before it.
     #[error("key[{index}] needs to be > than previous element")]
     KeyOrder {

@@ -98,6 +98,8 @@ impl Page {
             return Err(PageFault::EmptyBranch);
         }
         let mut previous: &[u8] = &[];
+        let table_end = (HEADER + self.count * ELEMENT) as u64;
+        let mut end = table_end;
         for index in 0..self.count {
             let at = HEADER + index * ELEMENT;
             let (pos, sizes) = if self.is_leaf {
@@ -107,10 +109,13 @@ impl Page {
                 (u32_at(&self.bytes, at), u64::from(u32_at(&self.bytes, at + 4)))
             };
             let from = at as u64 + u64::from(pos);
-            let table_end = (HEADER + self.count * ELEMENT) as u64;
             if from < table_end || from + sizes > self.bytes.len() as u64 {
                 return Err(PageFault::Element { index });
             }
+            if from != end {
+                return Err(PageFault::Gap { index });
+            }
+            end = from + sizes;
             let key = self.key(index);
             if key.is_empty() {
                 return Err(PageFault::Element { index });

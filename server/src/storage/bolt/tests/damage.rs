@@ -229,6 +229,26 @@ fn an_element_out_of_its_page_is_found() {
 }
 
 #[test]
+fn elements_that_are_no_longer_counted_or_shifted_are_found() {
+    damaged(|image| {
+        image.set_header(image.leaf, |header| header.count -= 1);
+        (image.leaf, PageFault::Gap { index: 0 })
+    });
+    // A value's size, and where a key begins in a branch.
+    damaged(|image| {
+        let at = image.element(image.root, 1) + 12;
+        image.set(at, &15u32.to_le_bytes());
+        (image.root, PageFault::Gap { index: 2 })
+    });
+    damaged(|image| {
+        let at = image.element(image.branch, 1);
+        let pos = u32_at(&image.bytes, at);
+        image.set(at, &(pos + 1).to_le_bytes());
+        (image.branch, PageFault::Gap { index: 1 })
+    });
+}
+
+#[test]
 fn keys_out_of_order_are_found() {
     damaged(|image| {
         let at = image.key(image.leaf, 2);
@@ -259,16 +279,13 @@ fn keys_that_do_not_belong_below_their_ancestor_are_found() {
 fn a_damaged_bucket_is_found() {
     let bucket = |index, cause| PageFault::Bucket { index, cause };
     // Of the root's elements 1 is `key` and 3 is `meta`, which is inline.
-    damaged(|image| {
-        let at = image.element(image.root, 1) + 12;
-        image.set(at, &15u32.to_le_bytes());
-        (image.root, bucket(1, BucketFault::Short))
-    });
-    damaged(|image| {
-        let at = image.element(image.root, 3) + 12;
-        image.set(at, &31u32.to_le_bytes());
-        (image.root, bucket(3, BucketFault::Short))
-    });
+    for size in [15u32, 31] {
+        damaged(|image| {
+            let at = image.element(image.root, 3) + 12;
+            image.set(at, &size.to_le_bytes());
+            (image.root, bucket(3, BucketFault::Short))
+        });
+    }
     damaged(|image| {
         let at = image.value(image.root, 3) + 16;
         image.set(at + 8, &BRANCH.to_le_bytes());

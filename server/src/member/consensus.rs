@@ -35,8 +35,7 @@ use crate::storage::log::{
 };
 pub(super) use convert::to_log_entry;
 use convert::{
-    addressed, into_log_entry, last_alarm_request, role, to_hard_state, to_raft_entry,
-    to_raft_hard_state, to_raft_kind,
+    addressed, into_log_entry, role, to_hard_state, to_raft_entry, to_raft_hard_state, to_raft_kind,
 };
 
 /// etcd's compile-time constants (contract-cluster.md, section 4.1).
@@ -83,8 +82,6 @@ pub(super) struct Changes {
     pub soft_state: bool,
     /// Everything up to there is to be taken from the snapshot that was stepped.
     pub installed: Option<SnapshotMark>,
-    /// What a planted defect takes for applied before it is durable: an entry's index and term.
-    pub ahead: Option<(u64, u64)>,
 }
 
 /// What raft starts from.
@@ -499,9 +496,6 @@ impl Consensus {
                 changes.installed = Some(self.stage_install(&ready, now, out));
             }
             let entries = ready.take_entries();
-            if self.defect.is(Defect::WalCiAhead) {
-                changes.ahead = last_alarm_request(&entries).or(changes.ahead);
-            }
             self.to_apply.extend(ready.take_committed_entries());
             let number = ready.number();
             let sync = ready.must_sync() && !self.skips_sync(ballot);

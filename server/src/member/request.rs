@@ -182,6 +182,11 @@ impl Running {
         now: Now,
         out: &mut Outputs,
     ) -> Result<(), ApiError> {
+        if self.config.defect().is(Defect::WalCiAhead) && self.consensus.is_leader() {
+            let view = self.consensus.view();
+            self.persistence.run_ahead((view.last_index + 1, view.term));
+            self.write_changes(out);
+        }
         let entry =
             pb::InternalRaftRequest { alarm: Some(alarm), ..pb::InternalRaftRequest::default() };
         self.write(id, entry, now, out)

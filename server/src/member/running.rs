@@ -458,8 +458,8 @@ impl Running {
         self.stream_timers(now, out);
         self.snapshot_timers(now, out);
         self.upkeep_timers(now, out);
-        if self.may_compact() {
-            self.compact_slice(out);
+        if self.may_compact() && self.upkeep.removal_at <= now.monotonic {
+            self.compact_slice(now, out);
         }
         if self.removed_at.is_some_and(|at| now.monotonic >= at.after(REMOVED_LINGER)) {
             self.stop_removed(out);
@@ -474,9 +474,10 @@ impl Running {
                 next = next.min(at);
             }
         };
-        if self.may_apply() || self.may_compact() {
+        if self.may_apply() {
             return Monotonic::ZERO;
         }
+        consider(self.may_compact().then_some(self.upkeep.removal_at));
         consider(self.persistence.next_deadline());
         consider(self.snapshots.next_deadline());
         consider(self.proposals.next_deadline());
@@ -531,9 +532,6 @@ impl Running {
         self.consensus.pump(now.monotonic, out, &mut self.changes);
         self.hub.set_header(self.cluster_id(), self.id(), self.consensus.term());
         let soft_state = std::mem::take(&mut self.changes.soft_state);
-        if let Some(ahead) = self.changes.ahead.take() {
-            self.persistence.run_ahead(ahead);
-        }
         let read_states = std::mem::take(&mut self.changes.read_states);
         // The change of leader comes first: what the old one confirmed is not taken then.
         if soft_state {
@@ -765,10 +763,14 @@ impl Running {
         self.lease_cancel(id);
     }
 
-    fn compact_slice(&mut self, out: &mut Outputs) {
-        let (spent, done) = self.store.compact_slice(super::io::STEP_BUDGET / 4);
+    /// Removes a batch of old versions, commits it, and pauses.
+    fn compact_slice(&mut self, now: Now, out: &mut Outputs) {
+        let batch = self.config.compaction_batch_limit as u64;
+        let (spent, done) = self.store.compact_slice(batch.min(super::io::STEP_BUDGET / 4));
         out.spend(spent);
         self.record_keys();
+        self.persistence.hurry();
+        self.upkeep.removal_at = now.monotonic.after(self.config.compaction_sleep_interval);
         if done {
             self.compacted(out);
         }

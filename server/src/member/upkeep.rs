@@ -16,6 +16,8 @@ pub(super) struct Upkeep {
     pub compactor: Compactor,
     pub periodic: PeriodicCheck,
     pub compact: CompactCheck,
+    /// When the next batch of old versions is removed, if there are any.
+    pub removal_at: Monotonic,
 }
 
 impl Upkeep {
@@ -34,6 +36,7 @@ impl Upkeep {
             compactor: Compactor::new(config.auto_compaction, revision, now),
             periodic: PeriodicCheck::new(config.corrupt_check_time, now),
             compact: CompactCheck::new(compact, now),
+            removal_at: Monotonic::ZERO,
         };
         out.extend_lines(upkeep.periodic.line(identity.member));
         upkeep

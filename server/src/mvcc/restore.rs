@@ -80,7 +80,7 @@ impl Restore {
         let Restore { mut store, scheduled, last } = self;
         let finished = store.state.compact_revision;
         store.state.revision = match store.defect.is(Defect::MvccRevFromRows) {
-            true => last.main.max(1),
+            true => last.main.max(finished).max(1),
             false => last.main.max(finished).max(scheduled).max(1),
         };
         if scheduled > finished {

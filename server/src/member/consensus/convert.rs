@@ -2,14 +2,12 @@
 // Generated types have private fields, so they are filled in after their default.
 #![allow(clippy::field_reassign_with_default)]
 
-use prost::Message as _;
 use raft::StateRole;
 use raft::eraftpb::{self, Entry, EntryType};
 
 use crate::member::id::MemberId;
 use crate::member::io::{RaftMessage, Role};
 use crate::member::message::conf_state_from_raftpb;
-use crate::proto::etcdserverpb as pb;
 use crate::storage::log::{EntryKind, HardState, LogEntry, SnapshotMark};
 
 pub(super) fn role(state: StateRole) -> Role {
@@ -80,14 +78,4 @@ pub(super) fn to_raft_snapshot(mark: &SnapshotMark) -> eraftpb::Snapshot {
         metadata.set_conf_state(conf_state_from_raftpb(state));
     }
     result
-}
-
-/// Index and term of the last entry that is about alarms.
-pub(super) fn last_alarm_request(entries: &[Entry]) -> Option<(u64, u64)> {
-    let is_about_alarms = |entry: &&Entry| {
-        let request = pb::InternalRaftRequest::decode(&entry.data[..]);
-        entry.entry_type == EntryType::EntryNormal
-            && request.is_ok_and(|request| request.alarm.is_some())
-    };
-    entries.iter().rfind(is_about_alarms).map(|entry| (entry.index, entry.term))
 }

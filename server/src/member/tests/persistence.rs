@@ -184,7 +184,8 @@ fn a_compaction_that_was_cut_short_is_resumed() {
     let before = image(&mut cluster, 0);
     assert_eq!(before.scheduled_compact_revision(), Ok(Some(revision)));
     assert_eq!(before.finished_compact_revision(), Ok(None));
-    assert_eq!(before.rows(bucket::KEY).count(), 60 * 128);
+    let left = before.rows(bucket::KEY).count();
+    assert!((60 * 128 - 1_000..60 * 128).contains(&left), "one batch is gone of {left}");
     cluster.start(0);
     assert!(cluster.has_line(0, "resume scheduled compaction"));
     cluster.run(6 * SECOND);

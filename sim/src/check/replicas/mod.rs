@@ -3,7 +3,8 @@
 //! White box: the digest after each index, by whichever member and in whichever incarnation, is
 //! compared with the first one recorded; and the model applies the committed entries on its own, so
 //! that members which are all wrong alike are seen. Black box: answers to HashKV for the same
-//! revision and compact revision carry the same hash.
+//! revision and compact revision carry the same hash. And a leader that calls a member corrupt is
+//! right only where some members did differ.
 
 #[cfg(test)]
 mod tests;
@@ -11,8 +12,8 @@ mod tests;
 use std::collections::BTreeMap;
 
 use detsim_reports::record::{
-    Applied, Body, Call, CheckReport, Committed, History, Internals, KeyValue, OpId, Outcome,
-    Sample,
+    Alarm, Applied, Body, Call, CheckReport, Command, Committed, History, Internals, KeyValue,
+    OpId, Outcome, Sample,
 };
 
 use super::Checker;
@@ -27,7 +28,8 @@ pub(super) fn check(history: &History, internals: Option<&Internals>) -> CheckRe
     hashes(history, &mut report);
     match internals {
         Some(internals) => {
-            digests(history, internals, &mut report);
+            let have_differed = digests(history, internals, &mut report);
+            corrupt_alarms(internals, have_differed, &mut report);
             against_model(history, internals, &mut report);
         }
         None => report.not_checked("state at every applied index: the world shows no internals"),
@@ -79,8 +81,25 @@ fn hashes(history: &History, report: &mut Report) {
     report.checked(compared, "HashKV answers compared with an earlier one");
 }
 
-/// The state after each entry is the same wherever and whenever it was applied.
-fn digests(history: &History, internals: &Internals, report: &mut Report) {
+/// Nobody is called corrupt, unless by an operator, while all members hold the same.
+fn corrupt_alarms(internals: &Internals, have_differed: bool, report: &mut Report) {
+    let raised = internals.committed.iter().filter_map(|entry| match &entry.command {
+        Command::Client(Call::AlarmRaise(it)) if it.alarm == Alarm::Corrupt => Some((entry, it)),
+        _ => None,
+    });
+    for (entry, alarm) in raised.filter(|(entry, _)| entry.op.is_none() && !have_differed) {
+        let evidence = Evidence { at: entry.at, ..Evidence::default() };
+        let text = format!(
+            "entry {} says that member {:x} is corrupt, and no two members ever differed",
+            entry.index, alarm.member
+        );
+        report.safety("false-alarm", evidence, text);
+    }
+}
+
+/// The state after each entry is the same wherever and whenever it was applied. Returns whether it
+/// was not.
+fn digests(history: &History, internals: &Internals, report: &mut Report) -> bool {
     let mut first: BTreeMap<(u64, u64), &Applied> = BTreeMap::new();
     let mut diverged: BTreeMap<(usize, u32), u64> = BTreeMap::new();
     for applied in &internals.applied {
@@ -121,11 +140,11 @@ fn digests(history: &History, internals: &Internals, report: &mut Report) {
     }
     report.checked(internals.applied.len() - first.len(), "applications compared by digest");
     report.checked(first.len(), "distinct log indices applied");
+    !diverged.is_empty()
 }
 
 /// Holds members' revisions and sampled states against a model that applies the log on its own.
 fn against_model(history: &History, internals: &Internals, report: &mut Report) {
-    let replay = Replay::new(history, internals);
     let mut logs: BTreeMap<u64, Vec<&Committed>> = BTreeMap::new();
     for entry in &internals.committed {
         logs.entry(entry.cluster).or_default().push(entry);
@@ -138,6 +157,7 @@ fn against_model(history: &History, internals: &Internals, report: &mut Report) 
             ));
             continue;
         }
+        let mut replay = Replay::new(history, internals);
         let mut model = Model::new(&history.settings);
         let mut after = vec![model.revision()];
         let mut waiting: Vec<&Sample> =

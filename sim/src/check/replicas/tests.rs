@@ -1,6 +1,6 @@
 //! Members that agree and members that differ.
 
-use detsim_reports::record::{Call, Command, MemberName, Time};
+use detsim_reports::record::{AlarmEntry, Call, Command, MemberName, Time};
 
 use super::*;
 use crate::check::script::{Script, kv, put};
@@ -68,6 +68,29 @@ fn the_first_differing_index_is_named_once_for_each_incarnation() {
 fn replaying_to_another_state_is_divergence() {
     let found = rules(vec![applied(0, 0, 2, 20), applied(0, 1, 2, 22)]);
     assert_eq!(found.len(), 1);
+}
+
+#[test]
+fn nobody_is_called_corrupt_where_nobody_differs() {
+    let raised = |alarm, op, digest| {
+        let entry = Committed {
+            at: Time(2),
+            cluster: 1,
+            era: 0,
+            index: 2,
+            term: 2,
+            command: Command::Client(Call::AlarmRaise(AlarmEntry { member: 7, alarm })),
+            op,
+        };
+        let applied = vec![applied(0, 0, 2, 20), applied(1, 0, 2, digest)];
+        let internals = Internals { committed: vec![entry], applied, ..Internals::default() };
+        let report = check(&members(), Some(&internals));
+        report.findings.into_iter().map(|finding| finding.rule).collect::<Vec<_>>()
+    };
+    assert_eq!(raised(Alarm::Corrupt, None, 20), ["false-alarm"]);
+    assert_eq!(raised(Alarm::Corrupt, None, 21), ["replica-divergence"]);
+    assert_eq!(raised(Alarm::Corrupt, Some(OpId(0)), 20), [""; 0], "an operator may say so");
+    assert_eq!(raised(Alarm::NoSpace, None, 20), [""; 0]);
 }
 
 /// Two puts of `a`, applied by `n1`.

@@ -111,7 +111,7 @@ fn held(
             describe::operation(save)
         ));
     };
-    let replay = Replay::new(whole, log);
+    let mut replay = Replay::new(whole, log);
     let mut model = Model::new(&history.settings);
     for entry in entries {
         let _ = replay.apply(&mut model, entry);

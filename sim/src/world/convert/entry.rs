@@ -3,10 +3,12 @@
 use bytes::Bytes;
 use detcd::proto::{etcdserverpb as pb, raftpb, v2pb};
 use detsim_reports::record::{
-    Blob, Call, Command, Compare, DeleteRange, Operator, Put, Range, SortOrder, SortTarget, Target,
-    Txn, TxnOp,
+    AlarmEntry, Blob, Call, Command, Compare, DeleteRange, Operator, Put, Range, SortOrder,
+    SortTarget, Target, Txn, TxnOp,
 };
 use prost::Message as _;
+
+use super::reply::alarm;
 
 /// A decoded entry.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,7 +87,23 @@ fn command(request: pb::InternalRaftRequest) -> Command {
     if let Some(revoke) = request.lease_revoke {
         return Command::Client(Call::LeaseRevoke { id: revoke.id });
     }
+    if let Some(call) = request.alarm.as_ref().and_then(alarm_call) {
+        return Command::Client(call);
+    }
     Command::Internal { what: internal(&request) }
+}
+
+fn alarm_call(request: &pb::AlarmRequest) -> Option<Call> {
+    use pb::alarm_request::AlarmAction;
+    let entry = || {
+        let alarm = alarm(request.alarm())?;
+        Some(AlarmEntry { member: request.member_id, alarm })
+    };
+    match request.action() {
+        AlarmAction::Get => Some(Call::AlarmList),
+        AlarmAction::Activate => entry().map(Call::AlarmRaise),
+        AlarmAction::Deactivate => entry().map(Call::AlarmDisarm),
+    }
 }
 
 fn internal(request: &pb::InternalRaftRequest) -> String {

@@ -75,14 +75,18 @@ pub fn reply(response: Response) -> Option<Reply> {
 
 fn alarms(active: &[pb::AlarmMember]) -> Vec<AlarmEntry> {
     let known = active.iter().filter_map(|active| {
-        let alarm = match active.alarm() {
-            pb::AlarmType::None => return None,
-            pb::AlarmType::Nospace => Alarm::NoSpace,
-            pb::AlarmType::Corrupt => Alarm::Corrupt,
-        };
-        Some(AlarmEntry { member: active.member_id, alarm })
+        Some(AlarmEntry { member: active.member_id, alarm: alarm(active.alarm())? })
     });
     known.collect()
+}
+
+/// An alarm, if it is one.
+pub(super) fn alarm(kind: pb::AlarmType) -> Option<Alarm> {
+    match kind {
+        pb::AlarmType::None => None,
+        pb::AlarmType::Nospace => Some(Alarm::NoSpace),
+        pb::AlarmType::Corrupt => Some(Alarm::Corrupt),
+    }
 }
 
 /// The answer to one keep-alive.

@@ -37,19 +37,41 @@ pub(super) struct Era {
 pub(super) struct Owners<'a> {
     history: &'a History,
     by_entry: BTreeMap<OpId, usize>,
+    /// The identity that each cluster tells.
+    told: BTreeMap<usize, u64>,
 }
 
 impl<'a> Owners<'a> {
     pub fn of(history: &'a History, internals: Option<&Internals>) -> Owners<'a> {
         let entries = internals.map_or(&[][..], |internals| &internals.committed);
-        let by_entry = entries.iter().filter_map(|entry| Some((entry.op?, entry.era)));
-        Owners { history, by_entry: by_entry.collect() }
+        let by_entry = entries.iter().filter_map(|entry| Some((entry.op?, entry.era))).collect();
+        let mut owners = Owners { history, by_entry, told: BTreeMap::new() };
+        for operation in &history.operations {
+            let (first, last) = owners.between(operation);
+            if let Some(identity) = identity(operation).filter(|_| first == last) {
+                owners.told.entry(first).or_insert(identity);
+            }
+        }
+        owners
     }
 
-    /// The cluster of an operation: in whose log it is, or else the member's at that time.
+    /// The clusters of an operation's member when it was asked and when it answered.
+    fn between(&self, operation: &Operation) -> (usize, usize) {
+        let at = |time| self.member(operation.member, time);
+        (at(operation.invoked), at(operation.completed))
+    }
+
+    /// The cluster of an operation: in whose log it is, or else the member's at that time. What was
+    /// on its way while the member's disk was restored is answered by who says so.
     pub fn era(&self, operation: &Operation) -> usize {
-        let of_entry = self.by_entry.get(&operation.id).copied();
-        of_entry.unwrap_or_else(|| self.member(operation.member, operation.invoked))
+        if let Some(era) = self.by_entry.get(&operation.id) {
+            return *era;
+        }
+        let (first, last) = self.between(operation);
+        let Some(identity) = identity(operation).filter(|_| first != last) else { return first };
+        let is_of_the_first = self.told.get(&first) == Some(&identity);
+        let is_of_the_last = self.told.get(&last) == Some(&identity);
+        if is_of_the_first && !is_of_the_last { first } else { last }
     }
 
     /// The cluster of a member at a time.
@@ -62,6 +84,14 @@ impl<'a> Owners<'a> {
         let eras = self.history.restored.iter().enumerate();
         let known = eras.filter_map(|(era, restored)| Some((entered(restored)?, era + 1)));
         known.max().map_or(0, |(_, era)| era)
+    }
+}
+
+/// Which cluster an answer says that it comes from.
+fn identity(operation: &Operation) -> Option<u64> {
+    match &operation.outcome {
+        Some(Outcome::Ok(reply)) if reply.header.cluster_id != 0 => Some(reply.header.cluster_id),
+        _ => None,
     }
 }
 

@@ -209,7 +209,7 @@ impl Runner<'_> {
         let founders = initial_cluster.split(',').count() as u64;
         let bumped = told.flag("bump-revision").and_then(|by| by.parse().ok()).unwrap_or(0);
         let token = told.flag("initial-cluster-token").map(str::to_owned);
-        let origin = Origin { saved, bumped, token, initial_cluster };
+        let origin = Origin { saved, bumped, token, initial_cluster: initial_cluster.clone() };
         let is_new_there = |entered: &[(usize, detsim_reports::record::Time)]| {
             entered.iter().all(|(member, _)| *member != place)
         };
@@ -228,6 +228,20 @@ impl Runner<'_> {
         (member.is_downed, member.excuse, member.role) = (false, Excuse::None, Role::Voter);
         // It is started with the flags of a first start again.
         member.launch = None;
+        self.leave_out(&initial_cluster, at + 1);
+    }
+
+    /// Who is not listed, is down and was of an earlier cluster is not of the one that began last.
+    fn leave_out(&mut self, initial_cluster: &str, era: usize) {
+        let named = |name: &str| {
+            let mut listed = initial_cluster.split(',').filter_map(|it| it.split_once('='));
+            listed.any(|(known, _)| known == name)
+        };
+        for member in &mut self.members {
+            if !member.is_up && member.era < era && !named(&member.name) {
+                (member.role, member.is_downed) = (Role::Outside, false);
+            }
+        }
     }
 
     /// A member belongs to another of the run's clusters from now on.

@@ -97,7 +97,9 @@ pub struct Forced {
 }
 
 /// Rewrites a log so that its member is the only one: uncommitted entries go, and committed ones
-/// are added that remove all others. The database may be ahead of the hard state's commit index.
+/// are added that remove all others. The database may be ahead of the hard state's commit index;
+/// one that is ahead of the log is taken as it is where nobody is to be removed, and fatal
+/// otherwise.
 pub fn force_new_cluster(
     image: LogImage,
     identity: Identity,
@@ -117,10 +119,6 @@ pub fn force_new_cluster(
         image.entries.truncate(at);
     }
     let last = image.entries.last().map_or(image.snapshot.index, |entry| entry.index);
-    if last < commit {
-        let reason = format!("log ends at {last}, which is below its commit index {commit}");
-        return Err(Stop { exit_code: 2, reason });
-    }
     let ids = effective_ids(&image)?;
     let mut changes = Vec::new();
     if !ids.contains(&identity.member) {
@@ -132,6 +130,18 @@ pub fn force_new_cluster(
     }
     let others = ids.into_iter().filter(|id| *id != identity.member);
     changes.extend(others.map(MemberChange::Remove));
+    if last < commit && !changes.is_empty() {
+        // etcd leaves a gap in front of what it appends, and raft dies of it.
+        let (first, many) = (image.snapshot.index, changes.len() as u64);
+        let reason = format!(
+            "{:x} state.commit {} is out of range [{first}, {}]",
+            identity.member.0,
+            commit + many,
+            last + many
+        );
+        return Err(Stop { exit_code: 2, reason });
+    }
+    let commit = commit.min(last);
     let term = image.hard_state.term;
     let appended: Vec<LogEntry> = changes
         .iter()

@@ -37,6 +37,7 @@ pub(super) fn check(history: &History, internals: Option<&Internals>, eras: &[Er
     if !history.restored.is_empty() {
         carried(history, &owners, &mut report);
         shared(history, &owners, &mut report);
+        hashes(history, &owners, &mut report);
     }
     report.finish()
 }
@@ -154,6 +155,49 @@ fn shared(history: &History, owners: &Owners<'_>, report: &mut Report) {
         }
         report.checked(1, "restored clusters held against members that were left out");
     }
+}
+
+/// The keys of a revision that was saved hash to the same in the cluster that they were saved from
+/// and in the one that was restored.
+fn hashes(history: &History, owners: &Owners<'_>, report: &mut Report) {
+    let mut told: BTreeMap<(usize, i64, i64), (u32, &Operation)> = BTreeMap::new();
+    for operation in &history.operations {
+        let Some(Outcome::Ok(reply)) = &operation.outcome else { continue };
+        if let Body::HashKv { hash, compact_revision, hash_revision } = reply.body {
+            let key = (owners.era(operation), hash_revision, compact_revision);
+            told.entry(key).or_insert((hash, operation));
+        }
+    }
+    let mut compared = 0;
+    for (at, restored) in history.restored.iter().enumerate() {
+        let save = &history.operations[restored.saved.0 as usize];
+        let (Some((parent, _)), Some((newest, _))) =
+            (origin(history, restored, owners), saved(save))
+        else {
+            continue;
+        };
+        for ((_, revision, compacted), (hash, by)) in
+            told.range((at + 1, 0, i64::MIN)..(at + 2, 0, i64::MIN))
+        {
+            let Some((before, first)) = told.get(&(parent, *revision, *compacted)) else {
+                continue;
+            };
+            if *revision > newest || restored.bumped > 0 {
+                continue;
+            }
+            compared += 1;
+            if hash != before {
+                let text = format!(
+                    "at revision {revision}, compacted at {compacted}, {} hashes to {before}, and \
+                     {}, after a restore, to {hash}",
+                    describe::operation(first),
+                    describe::operation(by)
+                );
+                report.safety("hash-changed", Evidence::of(&[first, by]), text);
+            }
+        }
+    }
+    report.checked(compared, "hashes of restored clusters compared with those before");
 }
 
 /// What a client was told last, and by which cluster.

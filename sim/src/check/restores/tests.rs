@@ -120,6 +120,20 @@ fn a_snapshot_whose_revision_is_not_that_of_its_index_is_found() {
 }
 
 #[test]
+fn keys_hash_to_the_same_before_and_after() {
+    let hash = |hash| Body::HashKv { hash, compact_revision: -1, hash_revision: 2 };
+    let run = |after: u32| {
+        let (mut script, save) = saved();
+        script.ok(15, 16, Call::HashKv { revision: 0 }, 2, hash(7));
+        restored(&mut script, save, 0);
+        script.ok(110, 112, Call::HashKv { revision: 0 }, 2, hash(after));
+        rules(&script)
+    };
+    assert_eq!(run(7), Vec::<String>::new());
+    assert_eq!(run(8), ["restores/hash-changed"]);
+}
+
+#[test]
 fn a_member_that_was_left_out_must_not_answer_as_one_of_the_restored_cluster() {
     let (mut script, save) = saved();
     restored(&mut script, save, 0);

@@ -137,12 +137,19 @@ fn a_member_alone_is_forced_without_a_change() {
 }
 
 #[test]
-fn a_log_that_ends_below_its_commit_index_is_refused() {
-    let image = LogImage {
-        hard_state: HardState { term: 2, vote: 0, commit: 5 },
-        entries: vec![normal(1, 1)],
+fn a_log_that_the_database_is_ahead_of_is_enough_for_a_member_alone_and_fatal_for_others() {
+    let add = |id| changed(1, 1, &MemberChange::Add(member(id, "a", URL_A)));
+    let image = |entries| LogImage {
+        hard_state: HardState { term: 2, vote: 0, commit: 2 },
+        entries,
         ..LogImage::default()
     };
+    let alone = forced(image(vec![add(A), normal(2, 2), normal(3, 2)]), A, 9);
+    assert_eq!((alone.appended, alone.image.hard_state.commit), (Vec::new(), 3));
     let identity = Identity { cluster: ClusterId(C1), member: MemberId(A) };
-    assert_eq!(force_new_cluster(image, identity, 0).unwrap_err().exit_code, 2);
+    let others = vec![add(A), add(B), add(C)];
+    let others = others.into_iter().zip(1..).map(|(entry, index)| LogEntry { index, ..entry });
+    let stop = force_new_cluster(image(others.collect()), identity, 9).unwrap_err();
+    assert_eq!(stop.exit_code, 2);
+    assert_eq!(stop.reason, "d622127685879b3c state.commit 11 is out of range [0, 5]");
 }

@@ -326,6 +326,21 @@ fn assert_sound(outcome: &Outcome, what: &str) {
 }
 
 #[test]
+fn a_second_process_on_the_same_directory_is_refused_and_the_first_goes_on() {
+    let disk = MemoryDisk::new();
+    let mut first = Server::start(&disk).unwrap();
+    first.put("k", "v");
+    let Err(Refusal::Ends(text)) = Server::start(&disk) else { panic!("two members on one disk") };
+    assert_eq!(text, "failed to open database path=d/member/snap/db error=timeout");
+    first.put("k", "w");
+    let content = first.content().unwrap();
+    assert_eq!(content.pairs[&b"k"[..]].value, "w");
+    first.rest();
+    drop(first);
+    assert_eq!(Server::start(&disk).ok().map(|mut next| next.content().unwrap()), Some(content));
+}
+
+#[test]
 fn a_log_that_is_damaged_or_cut_is_refused_or_has_everything() {
     let base = Base::new();
     let (path, bytes) = base.path(".wal");

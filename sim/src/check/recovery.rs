@@ -21,6 +21,10 @@ use super::fate::{Fate, fate};
 use super::report::{Evidence, Report};
 use crate::model::Model;
 
+/// Refused for what is asked, not for the state of the cluster; by a limit that histories do not
+/// tell.
+const TOO_LARGE: &str = "etcdserver: request is too large";
+
 /// Terms that may begin after recovery before elections are called a storm.
 const TERMS_MAX: usize = 3;
 
@@ -81,6 +85,7 @@ impl Recovery<'_> {
             }
             let reason = match (&operation.outcome, fate(operation)) {
                 (None, _) | (_, Fate::Answered(_) | Fate::Refused(_)) => None,
+                (Some(Outcome::Fail(text)), _) if text == TOO_LARGE => None,
                 (Some(Outcome::Fail(text) | Outcome::Unknown(text)), _) => Some(text),
                 (Some(Outcome::Ok(_)), _) => None,
             };

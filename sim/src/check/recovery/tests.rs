@@ -75,6 +75,16 @@ fn operations_through_survivors_succeed_once_recovery_is_due() {
 }
 
 #[test]
+fn what_is_too_large_may_be_refused() {
+    let mut script = led();
+    for (member, reason) in [(0, "etcdserver: request is too large"), (1, TOO_LARGE)] {
+        let op = script.invoke_at(member, 2_500, get("a"));
+        script.fail(op, 2_501, reason);
+    }
+    assert_eq!(rules(&script), Vec::<String>::new());
+}
+
+#[test]
 fn operations_do_not_stay_unanswered() {
     let mut script = led();
     script.invoke(10, get("a"));

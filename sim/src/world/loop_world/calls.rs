@@ -163,6 +163,9 @@ impl LoopWorld {
                 for conn in between {
                     self.break_stream(conn);
                 }
+                for (from, to) in pair {
+                    self.snapshots_reset(from, to);
+                }
             }
             (End::Clients, End::Member(place)) | (End::Member(place), End::Clients) => {
                 self.clients_reset(place);
@@ -175,6 +178,21 @@ impl LoopWorld {
                     self.bounce(to, from, held.packet, Bounce::Reset);
                 }
             }
+        }
+    }
+
+    /// Who waits to hear that a snapshot is saved never does. The receiver has all of it, and goes
+    /// on.
+    fn snapshots_reset(&mut self, from: usize, to: usize) {
+        let Some(process) = &self.hosts[to].process else { return };
+        let received = process.inbound.values().filter_map(|inbound| match inbound {
+            Inbound::Snapshot { sender, number } if sender.place == from => {
+                Some((*sender, *number))
+            }
+            _ => None,
+        });
+        for (sender, number) in received.collect::<Vec<_>>() {
+            self.post_answered(sender, number, Err(None));
         }
     }
 }

@@ -159,8 +159,8 @@ pub(super) fn remove_orphans(
     Ok(())
 }
 
-/// Removes the oldest `.snap` files and the oldest databases that arrived, while there are more
-/// than `keep` of a kind. Zero keeps all.
+/// Removes the oldest `.snap` files while there are more than `keep`; zero keeps all. Databases
+/// that arrived are not counted: what is left of them may still be installed.
 pub(super) fn purge(
     disk: &dyn Disk,
     dir: &Path,
@@ -171,13 +171,11 @@ pub(super) fn purge(
         return Ok(());
     }
     let names = list(disk, dir)?;
-    for suffix in [SNAPSHOT, RECEIVED] {
-        let files: Vec<&String> = names.iter().filter(|name| name.ends_with(suffix)).collect();
-        for name in &files[..files.len().saturating_sub(keep)] {
-            let path = join(dir, name);
-            remove(disk, &path)?;
-            lines.push(LogLine::new(Level::Info, "purged").with("path", path));
-        }
+    let files: Vec<&String> = names.iter().filter(|name| name.ends_with(SNAPSHOT)).collect();
+    for name in &files[..files.len().saturating_sub(keep)] {
+        let path = join(dir, name);
+        remove(disk, &path)?;
+        lines.push(LogLine::new(Level::Info, "purged").with("path", path));
     }
     Ok(())
 }

@@ -309,6 +309,23 @@ fn a_snapshot_that_arrived_takes_the_databases_place() {
 }
 
 #[test]
+fn a_save_keeps_every_database_that_may_still_be_installed() {
+    let (disk, mut opened) = with_snapshot();
+    for index in [20, 30, 40] {
+        let mut other = DatabaseImage::new();
+        other.apply(&write(1, index).changes);
+        opened.backend.receive(index, text_of(&other).as_bytes()).unwrap();
+    }
+    log(&mut opened, 20, 11..=12);
+    opened.backend.commit(&[write(3, 12)]).unwrap();
+    opened.backend.save(&mut opened.writer, &mark(12)).unwrap();
+    let staged = [Staged::new(LogNumber(50), LogWrite::Snapshot(mark(20)), Vec::new())];
+    opened.backend.write_log(&mut opened.writer, &staged).unwrap();
+    assert!(!snap_files(&disk).contains(&"0000000000000014.snap.db".to_owned()));
+    assert_eq!(row(&opened.backend.database.image().unwrap()), Some(&b"20"[..]));
+}
+
+#[test]
 fn an_interrupted_install_is_finished_at_the_next_start() {
     let (disk, opened, _) = with_received();
     drop(opened);

@@ -191,7 +191,8 @@ impl Running {
         out: &mut Outputs,
     ) {
         match result {
-            Ok(WorkResult::HashKv(response)) => {
+            Ok(WorkResult::HashKv(mut response)) => {
+                response.hash_revision = self.told_hash_revision(&response);
                 let result = Ok(PeerAnswer::HashKv(response));
                 out.push(Output::PeerAnswer { id, result });
             }

@@ -275,6 +275,7 @@ impl Running {
             }
             WorkResult::HashKv(mut response) => {
                 self.complete_header(&mut response.header);
+                response.hash_revision = self.told_hash_revision(&response);
                 Response::HashKv(response)
             }
             WorkResult::Hash(hash) => Response::Hash(pb::HashResponse {
@@ -283,6 +284,11 @@ impl Running {
             }),
         });
         self.reply(id, result, out);
+    }
+
+    /// Before 3.6 an answer does not say which revision was hashed.
+    pub(super) fn told_hash_revision(&self, response: &pb::HashKvResponse) -> i64 {
+        if self.config.compat == CompatVersion::V3_5 { 0 } else { response.hash_revision }
     }
 
     /// Fills in what a response that came from the store cannot know: everything but the revision.

@@ -326,3 +326,17 @@ fn members_of_other_clusters_are_told_no_hash() {
     assert!(matches!(ask(own, host), Ok(PeerAnswer::HashKv(_))));
     assert!(matches!(ask(None, host), Ok(PeerAnswer::HashKv(_))), "older ones do not say");
 }
+
+#[test]
+fn before_3_6_nobody_is_told_which_revision_was_hashed_and_members_are_compared_all_the_same() {
+    let (mut cluster, place) = diverged(3, |config| {
+        config.compat = crate::config::CompatVersion::V3_5;
+        config.corrupt_check_time = 3 * SECOND;
+    });
+    cluster.start(place);
+    cluster.run(9 * SECOND);
+    let hash = Request::HashKv(pb::HashKvRequest { revision: 3 });
+    let Ok(Response::HashKv(hash)) = cluster.ask(0, hash) else { panic!("hash") };
+    assert_eq!(hash.hash_revision, 0);
+    assert_eq!(corrupt(&mut cluster, 0), [id(&cluster, place)]);
+}

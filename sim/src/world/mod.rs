@@ -1,6 +1,7 @@
 //! What a scenario runs in: a world starts and breaks members, carries client operations, and moves
 //! time. The loop world simulates; the process world drives real processes on loopback.
 
+pub mod backup;
 pub mod convert;
 pub mod loop_world;
 pub mod process;

@@ -4,17 +4,11 @@
 //! A snapshot arrives over its client's link. It is kept when it is whole, and not at all
 //! otherwise.
 
-use std::rc::Rc;
-
-use detcd::backup::{self, BackupError, HASH_BYTES, HashCheck, Place, RestoreSettings};
+use detcd::backup::{self, HashCheck, Place, RestoreSettings};
 use detcd::config::Config;
 use detcd::member::io::{Level, LogLine};
-use detcd::mvcc::Revision;
 use detcd::proto::etcdserverpb::SnapshotResponse;
-use detcd::storage::bolt::{Bolt, BoltOptions};
-use detcd::storage::disk::Disk;
-use detcd::storage::memory::MemoryDisk;
-use detcd::storage::schema::{DatabaseImage, bucket};
+use detcd::storage::bolt::BoltOptions;
 use detsim_reports::record::{Body, Header, OpId, Outcome, Reply};
 
 use super::client::WINDOW_BYTES;
@@ -22,26 +16,8 @@ use super::device;
 use super::exchange::FRAME_BYTES;
 use super::packet::{Event, Packet};
 use super::{DatabaseKind, LoopWorld};
+use crate::world::backup::{Content, content, spoil};
 use crate::world::{BackupDamage, Exit, Restore, Trap, WorldError, WorldEvent};
-
-/// What a database says of itself.
-struct Content {
-    revision: i64,
-    index: u64,
-}
-
-/// Reads a snapshot that was saved.
-fn content(disk: &MemoryDisk, path: &str) -> Result<Content, BackupError> {
-    let disk: Rc<dyn Disk> = Rc::new(disk.clone());
-    let database = Bolt::open(disk, path, BoltOptions::ETCD)?;
-    let image = DatabaseImage::read_buckets(&database.read(), &[bucket::KEY, bucket::META])?;
-    let compacted = [image.scheduled_compact_revision()?, image.finished_compact_revision()?];
-    let newest = image.rows(bucket::KEY).next_back();
-    let newest = newest.and_then(|(key, _)| Revision::from_bucket_key(key));
-    let newest = newest.map_or(1, |(revision, _)| revision.main);
-    let revision = compacted.into_iter().flatten().fold(newest, i64::max);
-    Ok(Content { revision, index: image.consistent_index()?.unwrap_or(0) })
-}
 
 fn place(name: &str) -> Place {
     Place::new(name, format!("{name}.db"))
@@ -89,7 +65,8 @@ impl LoopWorld {
         let Some(snapshot) = pending.snapshot.take() else { return };
         let (file, pieces) = (place(&snapshot.into), snapshot.pieces.into_iter().map(Ok));
         let kept = backup::save(&self.backups, &file, pieces);
-        let read = kept.and_then(|saved| Ok((saved, content(&self.backups, &file.path)?)));
+        let file = self.backups.read(&file.path).unwrap_or_default();
+        let read = kept.and_then(|saved| Ok((saved, content(file)?)));
         self.complete(
             op,
             match read {
@@ -119,12 +96,7 @@ impl LoopWorld {
     ) -> Result<(), WorldError> {
         self.trace.fact(self.now, ("spoil", name, format!("{damage:?}")));
         let mut bytes = self.saved(name)?;
-        let middle = bytes.len() / 2;
-        match damage {
-            BackupDamage::Corrupt => bytes[middle] ^= 1,
-            BackupDamage::Truncate => bytes.truncate(middle / 512 * 512),
-            BackupDamage::NoHash => bytes.truncate(bytes.len() - HASH_BYTES as usize),
-        }
+        spoil(&mut bytes, damage);
         self.backups.put(name, bytes);
         Ok(())
     }

@@ -13,6 +13,7 @@
 )]
 
 mod address;
+mod backups;
 mod client;
 mod damage;
 mod gateway;
@@ -38,8 +39,8 @@ use self::relay::Relays;
 use self::server::Server;
 use self::watch::Closer;
 use super::{
-    ClockFault, DiskFault, End, KnownDefect, Launch, MemberStatus, MessageClass, NetworkFault,
-    World, WorldError, WorldEvent,
+    BackupDamage, ClockFault, DiskFault, End, KnownDefect, Launch, MemberStatus, MessageClass,
+    NetworkFault, Restore, World, WorldError, WorldEvent,
 };
 
 /// How often processes are looked at for having ended.
@@ -445,12 +446,35 @@ impl World for ProcessWorld {
             });
             return;
         }
+        if let Call::Snapshot { into } = call {
+            let (tools, file) = (backups::tools(&self.server.program), self.backup_file(into));
+            std::thread::spawn(move || {
+                let outcome = match tools {
+                    Ok((ctl, _)) => backups::save(&ctl, &endpoint, &file, timeout),
+                    Err(error) => Outcome::Fail(error.to_string()),
+                };
+                let _ = reports.send(WorldEvent::Completed { op, outcome });
+            });
+            return;
+        }
         let call = self.localized(call);
         std::thread::spawn(move || {
             let outcome = client::perform(&agent, &endpoint, &call, timeout);
             // The world may be gone; then nobody wants to know.
             let _ = reports.send(WorldEvent::Completed { op, outcome });
         });
+    }
+
+    fn can_save(&self) -> Result<(), WorldError> {
+        backups::tools(&self.server.program).map(|_| ())
+    }
+
+    fn restore(&mut self, member: usize, restore: &Restore) -> Result<(), WorldError> {
+        self.restore_host(member, restore)
+    }
+
+    fn spoil(&mut self, backup: &str, damage: BackupDamage) -> Result<(), WorldError> {
+        self.spoil_file(backup, damage)
     }
 
     fn close(&mut self, op: OpId) {

@@ -173,10 +173,13 @@ impl<'a> Database<'a> {
         let pages = if is_leaf { leaves } else { branches };
         let table = |page: usize| {
             let count = number::<2>(self.bytes, page + 10).unwrap_or(0) as usize;
-            let elements = (0..count).map(move |index| page + HEADER + index * ELEMENT);
-            // Of the flags of a leaf's element only one means something.
-            let elements =
-                elements.flat_map(move |at| at + if is_leaf { 4 } else { 0 }..at + ELEMENT);
+            let table = page + HEADER..page + HEADER + count * ELEMENT;
+            // Of the flags of a leaf's element only one means something, and nothing tells how long
+            // the last value should be.
+            let (from, end) =
+                if is_leaf { (4, table.end.saturating_sub(4)) } else { (0, table.end) };
+            let elements = table.step_by(ELEMENT).flat_map(move |at| at + from..at + ELEMENT);
+            let elements = elements.filter(move |at| *at < end);
             (page..page + HEADER).chain(elements).map(|at| at as u64)
         };
         let bytes = pages.into_iter().flat_map(table);

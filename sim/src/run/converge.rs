@@ -28,6 +28,7 @@ impl Runner<'_> {
         if leads && self.is_config_doubtful {
             self.resolve_configuration(until)?;
         }
+        self.find_accepted_damage();
         let survivors = self.survivors();
         self.history.survivors = survivors.clone().unwrap_or_default();
         let mut missing = match leads {

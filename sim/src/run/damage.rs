@@ -124,6 +124,7 @@ impl Runner<'_> {
                 member.is_intact = false;
                 if !harm.is_silent() {
                     member.excuse = Excuse::FilesDamaged;
+                    member.damaged = self.world.now();
                 }
             }
             DiskFault::Recover => {
@@ -211,14 +212,21 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// A member whose log was damaged where its checksums tell must not serve.
+    /// A member whose log was damaged where its checksums tell must not serve. One whose other
+    /// files were damaged and that serves has everything, and is held to it.
     pub(super) fn find_accepted_damage(&mut self) {
         for place in 0..self.members.len() {
             let member = &self.members[place];
-            if !member.is_up || member.is_paused || member.excuse != Excuse::LogDamaged {
+            let is_damaged = matches!(member.excuse, Excuse::LogDamaged | Excuse::FilesDamaged);
+            if !member.is_up || member.is_paused || !is_damaged {
                 continue;
             }
             if member.started > member.damaged && self.world.status(place).ready {
+                if member.excuse == Excuse::FilesDamaged {
+                    let member = &mut self.members[place];
+                    (member.is_intact, member.excuse) = (true, Excuse::None);
+                    continue;
+                }
                 let name = &self.members[place].name;
                 let what = format!("{name} serves from a log that was damaged");
                 self.find(Severity::Safety, ("disk", "damage-accepted"), what);

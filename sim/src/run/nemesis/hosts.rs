@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 
-use super::kinds::MISSING;
+use super::kinds::{HARMS, MISSING};
 use super::view::View;
 use super::{Parts, drawn, to_and_fro};
 use crate::language::OCCASIONS;
@@ -44,7 +44,7 @@ pub fn draw(
     lasts: Duration,
 ) -> Parts {
     let places = match kind {
-        "sync-error" | "rot" | "lies" | "roll-back" | "lost-files" => {
+        "sync-error" | "rot" | "lies" | "roll-back" | "lost-files" | "damaged-files" => {
             view.expendable(settings, stream)
         }
         _ => view.targets(settings, stream),
@@ -191,6 +191,10 @@ fn on_disk(
         "lost-files" => {
             let missing = drawn(&MISSING, settings, "what", stream);
             vec![(now, kill()), (now, disk(DiskFault::Lose(missing)))]
+        }
+        "damaged-files" => {
+            let harm = drawn(&HARMS, settings, "what", stream);
+            vec![(now, kill()), (now, disk(DiskFault::Harm(harm))), (lasts, start(&whom))]
         }
         "lies" => {
             let fault = match stream.pick(settings.words("about")).as_str() {

@@ -1,6 +1,6 @@
 //! The nemeses that scripts can name, with what each may be told.
 
-use crate::disk::Missing;
+use crate::disk::{Harm, Missing};
 use crate::language::OCCASION_WORDS;
 use crate::language::value::{Entry, Kind, Parameter, words};
 
@@ -34,6 +34,7 @@ const DIRECTIONS: Kind = Kind::Words(&["both", "in", "out"]);
 const OCCASIONS: Kind = Kind::Words(OCCASION_WORDS);
 const LIES: Kind = Kind::Words(&["syncs", "names", "lost-write", "misdirected-write"]);
 const LOSSES: Kind = Kind::Words(&words(&MISSING));
+const HARMED: Kind = Kind::Words(&words(&HARMS));
 const CLOCKS: Kind = Kind::Words(&["both", "wall"]);
 const CHANGES: Kind = Kind::Words(&["replace", "grow", "shrink", "learner"]);
 const CALLS: Kind = Kind::Words(&["compact", "hash", "member-list", "defragment", "alarm-list"]);
@@ -43,6 +44,17 @@ pub const MISSING: [(&str, Missing); 3] = [
     ("first-segment", Missing::FirstSegment),
     ("last-segment", Missing::LastSegment),
     ("log", Missing::Log),
+];
+
+/// What can be damaged of databases and snapshots so that a member notices or has everything.
+pub const HARMS: [(&str, Harm); 7] = [
+    ("index", Harm::RotIndex),
+    ("meta", Harm::RotMeta),
+    ("snapshot", Harm::RotSnapshot),
+    ("cut-database", Harm::TruncateDatabase),
+    ("zeroed-database", Harm::ZeroDatabase),
+    ("lost-database", Harm::LoseDatabase),
+    ("lost-snapshot", Harm::LoseSnapshot),
 ];
 
 const TARGETS: Parameter =
@@ -275,6 +287,22 @@ pub const KINDS: &[Entry] = &[
         &[
             TARGETS,
             parameter("what", LOSSES, "first-segment,last-segment,log", "which; one is drawn"),
+            EVERY,
+            FOR,
+        ],
+    ),
+    nemesis(
+        "damaged-files",
+        "a member is killed, its database or a snapshot is damaged, and it starts again: it has \
+         everything or refuses; at most a minority",
+        &[
+            TARGETS,
+            parameter(
+                "what",
+                HARMED,
+                "index,meta,snapshot,cut-database,zeroed-database,lost-database,lost-snapshot",
+                "which; one is drawn",
+            ),
             EVERY,
             FOR,
         ],

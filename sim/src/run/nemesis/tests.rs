@@ -51,6 +51,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("full every=1s for=1s", "disk n", "start n"),
     ("read-only every=1s for=1s", "disk n", "start n"),
     ("lost-files every=1s for=1s", "kill n", "lose-"),
+    ("damaged-files every=1s for=1s what=meta,cut-database", "disk n", "start n"),
     ("sync-error every=1s for=1s", "disk n", "start n"),
     ("write-error every=1s for=1s", "disk n", "start n"),
     ("read-error every=1s for=1s", "kill n", "start n"),

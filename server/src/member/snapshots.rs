@@ -242,6 +242,9 @@ impl Running {
     pub(super) fn snapshot_timers(&mut self, now: Now, out: &mut Outputs) {
         let is_late = |pin: &Pin| now.monotonic >= pin.until;
         let pins = &self.snapshots.pins;
+        if pins.is_empty() {
+            return;
+        }
         let late: Vec<PinId> =
             pins.iter().filter(|(_, pin)| is_late(pin)).map(|(id, _)| *id).collect();
         for id in late {

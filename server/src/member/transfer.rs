@@ -38,6 +38,9 @@ impl Running {
 
     /// Ends transfers that are done, or take too long; then the stop that waits for one.
     pub(super) fn transfer_timers(&mut self, now: Now, out: &mut Outputs) {
+        if self.transfers.is_empty() && self.stopping.is_none() {
+            return;
+        }
         let leader = self.consensus.leader();
         let mut ended = Vec::new();
         self.transfers.retain(|transfer| {

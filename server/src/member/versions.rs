@@ -34,6 +34,11 @@ impl VersionMonitor {
         self.is_due = true;
     }
 
+    fn is_at_rest(&self) -> bool {
+        let VersionMonitor { next_at, is_due, asked, answers } = self;
+        next_at.is_none() && !is_due && asked.is_empty() && answers.is_none()
+    }
+
     pub(super) fn next_deadline(&self, is_leader: bool) -> Option<Monotonic> {
         if !is_leader {
             return None;
@@ -45,7 +50,9 @@ impl VersionMonitor {
 impl Running {
     pub(super) fn version_timer(&mut self, now: Now, out: &mut Outputs) {
         if !self.consensus.is_leader() {
-            self.versions = VersionMonitor::default();
+            if !self.versions.is_at_rest() {
+                self.versions = VersionMonitor::default();
+            }
             return;
         }
         let next_at = *self.versions.next_at.get_or_insert(now.monotonic.after(INTERVAL));

@@ -66,7 +66,10 @@ impl Consensus {
 
     /// Peers that need a snapshot and got none since the last call.
     pub(in crate::member) fn take_wanted_snapshots(&self) -> Vec<MemberId> {
-        self.node.store().take_wanted().into_iter().map(MemberId).collect()
+        match self.node.store().take_wanted() {
+            wanted if wanted.is_empty() => Vec::new(),
+            wanted => wanted.into_iter().map(MemberId).collect(),
+        }
     }
 
     /// Sends a peer this snapshot, if that still helps it. Returns whether it might.

@@ -8,6 +8,7 @@
 
 mod agreement;
 mod anomalies;
+mod ascending;
 mod contests;
 mod describe;
 mod eras;

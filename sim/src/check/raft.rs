@@ -22,6 +22,7 @@ use detsim_reports::record::{
 };
 
 use super::Checker;
+use super::ascending::Ascending;
 use super::describe;
 use super::report::{Evidence, Report};
 
@@ -191,10 +192,10 @@ impl Raft<'_> {
 
     /// Each index holds one entry, and terms never fall along the log.
     fn log(&mut self, internals: &Internals) {
-        let mut terms: BTreeMap<(u64, u64), (u64, usize)> = BTreeMap::new();
+        let mut terms: Ascending<(u64, usize)> = Ascending::default();
         for applied in &internals.applied {
-            let place = (applied.cluster, applied.index);
-            let (term, by) = *terms.entry(place).or_insert((applied.term, applied.member));
+            let told = (applied.term, applied.member);
+            let (term, by) = *terms.first(applied.cluster, applied.index, told);
             if term != applied.term {
                 let text = format!(
                     "at index {} {} applies an entry of term {}, {} one of term {term}",
@@ -207,7 +208,7 @@ impl Raft<'_> {
             }
         }
         let mut before: Option<((u64, u64), u64)> = None;
-        for (&place, &(term, member)) in &terms {
+        for (place, &(term, member)) in terms.iter() {
             if let Some((earlier, earlier_term)) = before
                 && earlier.0 == place.0
                 && term < earlier_term
@@ -221,7 +222,7 @@ impl Raft<'_> {
             before = Some((place, term));
         }
         for entry in &internals.committed {
-            let applied = terms.get(&(entry.cluster, entry.index));
+            let applied = terms.get(entry.cluster, entry.index);
             if let Some(&(term, member)) = applied
                 && term != entry.term
             {

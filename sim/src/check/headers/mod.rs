@@ -17,6 +17,7 @@ use detsim_reports::record::{
 };
 
 use super::Checker;
+use super::ascending::Ascending;
 use super::describe;
 use super::fate::{is_linearizable_read, is_write};
 use super::report::{Evidence, Report};
@@ -248,13 +249,14 @@ fn is_change(operation: &Operation) -> bool {
 /// Every change takes a revision of its own, and the steps of a transaction say so: those before
 /// the first change name the revision before, it and those after it the new one.
 fn revisions(answered: &[Answered<'_>], report: &mut Report) {
-    let mut takers: BTreeMap<(u64, i64), &Operation> = BTreeMap::new();
+    let mut takers: Ascending<&Operation> = Ascending::default();
     for &(operation, header) in answered {
         let Some(Outcome::Ok(reply)) = &operation.outcome else { continue };
         let steps = taken(&operation.call, reply).steps;
         let change = steps.iter().position(Step::is_change);
         if change.is_some() {
-            let taker = *takers.entry((header.cluster_id, header.revision)).or_insert(operation);
+            let revision = header.revision.cast_unsigned();
+            let taker = *takers.first(header.cluster_id, revision, operation);
             if taker.id != operation.id {
                 let text = format!(
                     "{} and {} both took revision {}",

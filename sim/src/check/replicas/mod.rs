@@ -17,6 +17,7 @@ use detsim_reports::record::{
 };
 
 use super::Checker;
+use super::ascending::Ascending;
 use super::describe;
 use super::replay::Replay;
 use super::report::{Evidence, Report};
@@ -100,10 +101,10 @@ fn corrupt_alarms(internals: &Internals, have_differed: bool, report: &mut Repor
 /// The state after each entry is the same wherever and whenever it was applied. Returns whether it
 /// was not.
 fn digests(history: &History, internals: &Internals, report: &mut Report) -> bool {
-    let mut first: BTreeMap<(u64, u64), &Applied> = BTreeMap::new();
+    let mut first: Ascending<&Applied> = Ascending::default();
     let mut diverged: BTreeMap<(usize, u32), u64> = BTreeMap::new();
     for applied in &internals.applied {
-        let known = *first.entry((applied.cluster, applied.index)).or_insert(applied);
+        let known = *first.first(applied.cluster, applied.index, applied);
         let same = (known.term, known.revision, known.digest)
             == (applied.term, applied.revision, applied.digest);
         if same || diverged.contains_key(&(applied.member, applied.incarnation)) {

@@ -11,22 +11,40 @@ use super::{Scope, cargo};
 const REPEATED: [&str; 3] =
     ["bootstrap/token-collision-peer-hidden", "process/chaos", "partition/shapes"];
 
-/// Scenarios that are ended at their disk operations in turn, and at one in how many in a full run.
-const CRASHED: [(&str, &str); 7] = [
-    ("crash/first-start", "1"),
-    ("crash/write-load", "1"),
-    ("crash/member-add", "1"),
-    ("crash/compaction", "2"),
-    ("crash/defragment", "1"),
-    ("crash/snapshot-save", "2"),
-    ("crash/snapshot-receive", "5"),
+/// Scenarios that are ended at their disk operations in a full run: at each, or at one in so many.
+const CRASHED: &[(&str, &[&str])] = &[
+    ("crash/first-start", &[]),
+    ("crash/write-load", &[]),
+    ("crash/member-add", &[]),
+    ("crash/compaction", &["--every", "2"]),
+    ("crash/defragment", &[]),
+    ("crash/snapshot-save", &["--every", "2"]),
+    ("crash/snapshot-receive", &["--every", "5"]),
+    ("crash/save", &["--every", "5"]),
+    // The hosts that are restored.
+    ("crash/restore", &["--members", "n4,n5,n6"]),
 ];
+
+/// The same for every change.
+const CRASHED_A_LITTLE: &[(&str, &[&str])] =
+    &[("crash/first-start", &["--every", "6"]), ("crash/snapshot-save", &["--every", "60"])];
 
 /// What every version is asked, and the groups that a full run adds. `clock` is not among them, for
 /// real processes read this machine's clocks.
 const ASKED: &[&str] = &["bootstrap"];
-const ASKED_IN_FULL: &[&str] =
-    &["bootstrap", "disk", "lease", "membership", "near-miss", "partition", "process"];
+const ASKED_IN_FULL: &[&str] = &[
+    "bootstrap",
+    "disaster",
+    "disk",
+    "lease",
+    "membership",
+    "near-miss",
+    "partition",
+    "process",
+    "snapshot",
+];
+/// What 3.5 is not asked: its checks for corruption name nobody in their alarms.
+const ASKED_FROM_3_6: &[&str] = &["operations"];
 
 /// Runs them simulated: their form, many seeds, and whether runs repeat.
 pub fn in_the_loop(root: &Path, scope: Scope) -> Vec<Stage> {
@@ -34,13 +52,13 @@ pub fn in_the_loop(root: &Path, scope: Scope) -> Vec<Stage> {
         Scope::Change => "1..3",
         Scope::Full => "1..50",
     };
-    let crashed: &[(&str, &str)] = match scope {
-        Scope::Change => &[("crash/first-start", "6"), ("crash/snapshot-save", "60")],
-        Scope::Full => &CRASHED,
+    let crashed = match scope {
+        Scope::Change => CRASHED_A_LITTLE,
+        Scope::Full => CRASHED,
     };
-    let crash = |(scenario, every): &(&str, &str)| {
+    let crash = |(scenario, how): &(&str, &[&str])| {
         let mut enumerate = detsim(root, scope);
-        stage::command(scenario, enumerate.args(["enumerate", scenario, "--every", every]))
+        stage::command(scenario, enumerate.args(["enumerate", scenario]).args(*how))
     };
     let mut repeated = detsim(root, scope);
     repeated.args(["run", "--check-determinism", "--seed", "1"]).args(REPEATED);
@@ -65,7 +83,11 @@ pub fn with_peers(root: &Path, scope: Scope) -> Vec<Stage> {
         Scope::Change => (&["3.6"], ASKED),
         Scope::Full => (&["3.6", "3.5", "3.7"], ASKED_IN_FULL),
     };
-    minors.iter().map(|minor| with_peer(root, scope, minor, groups)).collect()
+    let asked = |minor: &str| {
+        let more = if scope == Scope::Full && minor != "3.5" { ASKED_FROM_3_6 } else { &[] };
+        [groups, more].concat()
+    };
+    minors.iter().map(|minor| with_peer(root, scope, minor, &asked(minor))).collect()
 }
 
 fn with_peer(root: &Path, scope: Scope, minor: &str, groups: &[&str]) -> Stage {

@@ -63,7 +63,7 @@ pub(super) struct Facts<'a> {
     contests: BTreeSet<Blob>,
     /// The prefix of each contender's key.
     prefixes: BTreeMap<Blob, Blob>,
-    /// Each lease's contender keys.
+    /// Each lease's contender keys, if no put may have taken the key from its lease.
     by_lease: BTreeMap<i64, Vec<Blob>>,
     /// Fenced puts of unknown outcome, by key and value.
     doubtful: BTreeMap<(Blob, Blob), (Blob, i64, &'a Operation)>,
@@ -120,6 +120,11 @@ impl<'a> Facts<'a> {
                 self.by_lease.entry(lease).or_default().push(key);
             }
         }
+        let puts = history.operations.iter().flat_map(|operation| puts(&operation.call));
+        let others = puts.filter(|put| prefix_of(&put.key, put.lease).is_none());
+        let taken: BTreeSet<&Blob> =
+            others.map(|put| &put.key).filter(|key| self.prefixes.contains_key(*key)).collect();
+        self.by_lease.values_mut().for_each(|keys| keys.retain(|key| !taken.contains(key)));
     }
 
     fn tenure(&mut self, key: &Blob, create_revision: i64) -> Option<&mut Tenure<'a>> {
@@ -344,12 +349,19 @@ impl<'a> Facts<'a> {
 fn puts(call: &Call) -> Vec<&Put> {
     match call {
         Call::Put(put) => vec![put],
-        Call::Txn(txn) => {
-            let ops = txn.success.iter().chain(&txn.failure);
-            ops.filter_map(|op| if let TxnOp::Put(put) = op { Some(put) } else { None }).collect()
-        }
+        Call::Txn(txn) => puts_of(txn),
         _ => Vec::new(),
     }
+}
+
+fn puts_of(txn: &Txn) -> Vec<&Put> {
+    let ops = txn.success.iter().chain(&txn.failure);
+    let puts = ops.flat_map(|op| match op {
+        TxnOp::Put(put) => vec![put],
+        TxnOp::Txn(nested) => puts_of(nested),
+        _ => Vec::new(),
+    });
+    puts.collect()
 }
 
 /// A comparison that a key's create revision equals something.

@@ -152,6 +152,24 @@ fn a_stale_write_of_unknown_outcome_is_known_by_what_it_wrote() {
 }
 
 #[test]
+fn a_revoke_ends_what_nobody_took_from_its_lease() {
+    let revoked = |is_taken: bool| {
+        let own = contender(10, 2);
+        let mut script = Script::new();
+        enter(&mut script, 10, &own, &own);
+        if is_taken {
+            let put = Put { key: own.key.clone(), ..Put::default() };
+            script.ok(20, 21, Call::Put(put), 3, Body::Put { prev_kv: None });
+        }
+        script.ok(30, 31, Call::LeaseRevoke { id: 10 }, 4, Body::LeaseRevoke);
+        own_read(&mut script, 40, &own, true, 5);
+        rules(&script)
+    };
+    assert_eq!(revoked(false), ["came-back"]);
+    assert_eq!(revoked(true), NOTHING);
+}
+
+#[test]
 fn a_key_that_is_gone_does_not_come_back_with_its_token() {
     let (mut script, first, _) = good();
     own_read(&mut script, 70, &first, true, 6);

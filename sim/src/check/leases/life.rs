@@ -64,7 +64,8 @@ impl Life<'_> {
     }
 }
 
-/// Every life that begins with an acknowledged grant.
+/// Every life that begins with an acknowledged grant, unless an earlier grant of the same id may
+/// take effect in its midst or after it.
 pub(super) fn lives(history: &History) -> Vec<Life<'_>> {
     let grants = grants(history);
     let mut by_id = collect(history);
@@ -72,7 +73,8 @@ pub(super) fn lives(history: &History) -> Vec<Life<'_>> {
     for (id, granted) in &grants {
         let about = by_id.remove(id).unwrap_or_default();
         for (place, operation) in granted.iter().enumerate() {
-            if let Some((_, ttl_s)) = acknowledged(operation) {
+            let is_alone = granted[..place].iter().all(|earlier| acknowledged(earlier).is_some());
+            if let Some((_, ttl_s)) = acknowledged(operation).filter(|_| is_alone) {
                 let next = granted.get(place + 1).copied();
                 let ttl = Duration::from_secs(ttl_s.max(0) as u64);
                 let mut life = life(*id, ttl, operation, next, &about);

@@ -166,6 +166,18 @@ fn what_is_gone_does_not_come_back() {
 }
 
 #[test]
+fn an_older_grant_of_unknown_outcome_may_bring_the_id_back() {
+    let mut script = Script::new();
+    let older = script.invoke(0, Call::LeaseGrant { id: 7, ttl_s: 1 });
+    script.unknown(older, MS);
+    let body = Body::LeaseGrant { id: 7, ttl_s: 5 };
+    script.ok(2 * MS, 3 * MS, Call::LeaseGrant { id: 7, ttl_s: 5 }, 1, body);
+    renew(&mut script, 9 * S, 0);
+    look(&mut script, 9_500 * MS, 1);
+    assert_eq!(rules(&script), NOTHING);
+}
+
+#[test]
 fn keys_go_with_the_lease() {
     let mut script = granted();
     attach(&mut script, S, "a", 2);

@@ -1,6 +1,8 @@
 //! Publication: at every start a member writes its name and client URLs into the log. Only when
 //! that entry is applied does it serve clients (contract-cluster.md, sections 2.1 and 9.1).
 
+use std::time::Duration;
+
 use prost::Message as _;
 
 use super::io::{Level, LogLine, Output, Outputs};
@@ -14,6 +16,7 @@ use crate::storage::log::EntryKind;
 /// When to try again.
 #[derive(Debug, Default)]
 pub(super) struct Publish {
+    asked_at: Option<Monotonic>,
     retry_at: Option<Monotonic>,
 }
 
@@ -26,6 +29,7 @@ impl Publish {
 impl Running {
     /// Proposes this member's attributes.
     pub(super) fn publish_attributes(&mut self, now: Now, out: &mut Outputs) {
+        self.publish.asked_at = Some(now.monotonic);
         let id = self.ids.next_id();
         let data = if self.config.compat == CompatVersion::V3_5 {
             self.v2_attributes(id)
@@ -74,7 +78,11 @@ impl Running {
                 .with("local-member-id", self.id().to_string())
                 .with("error", error.text()),
         ));
-        self.publish.retry_at = Some(now.monotonic);
+        // etcd asks again at once. What refuses at once refuses until raft has gone on.
+        let heartbeat = Duration::from_millis(self.config.heartbeat_interval_ms);
+        let is_refused = self.publish.asked_at == Some(now.monotonic);
+        let pause = if is_refused { heartbeat } else { Duration::ZERO };
+        self.publish.retry_at = Some(now.monotonic.after(pause));
     }
 
     pub(super) fn publish_timer(&mut self, now: Now, out: &mut Outputs) {

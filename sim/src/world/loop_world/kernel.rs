@@ -19,6 +19,9 @@ use crate::world::{End, MemberStatus, WorldEvent};
 /// A member's state is recorded in full whenever it has applied so many further entries.
 const SAMPLED: u64 = 1_024;
 
+/// So many events at one moment are a member that asks to be woken for ever.
+const EVENTS_AT_ONCE_MAX: u32 = 1_000_000;
+
 impl LoopWorld {
     /// Moves time until there is something to tell, but not past `until`.
     pub(super) fn run_until(&mut self, until: u64) -> WorldEvent {
@@ -29,6 +32,9 @@ impl LoopWorld {
             match self.queue.pop_until(until) {
                 Some((at, event)) => {
                     assert!(at >= self.now, "time does not go back");
+                    self.at_once = if at == self.now { self.at_once + 1 } else { 0 };
+                    let stands = self.at_once >= EVENTS_AT_ONCE_MAX;
+                    assert!(!stands, "time stands still at {at} with {event:?}");
                     self.now = at;
                     self.dispatch(event);
                 }

@@ -152,6 +152,8 @@ pub struct LoopWorld {
     /// How databases lie on disks, if there are any.
     engine: Option<Rc<dyn Engine>>,
     now: u64,
+    /// How many events came at this moment.
+    at_once: u32,
     queue: Queue<Event>,
     names: Vec<MemberName>,
     hosts: Vec<Host>,
@@ -224,6 +226,7 @@ impl LoopWorld {
             options,
             program,
             now: 0,
+            at_once: 0,
             queue: Queue::default(),
             names: Vec::new(),
             hosts: Vec::new(),

@@ -85,6 +85,18 @@ fn what_is_too_large_may_be_refused() {
 }
 
 #[test]
+fn a_compaction_that_waits_for_all_to_be_removed_takes_its_time() {
+    for (physical, expected) in [(true, 0), (false, 1)] {
+        let mut script = led();
+        for member in [0, 1] {
+            let op = script.invoke_at(member, 2_500, Call::Compact { revision: 3, physical });
+            script.unknown(op, 2_501);
+            assert_eq!(rules(&script).len(), expected * (member + 1));
+        }
+    }
+}
+
+#[test]
 fn operations_do_not_stay_unanswered() {
     let mut script = led();
     script.invoke(10, get("a"));

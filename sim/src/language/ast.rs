@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use detsim_reports::record::Alarm;
 
-use super::value::Settings;
+use super::value::{Settings, word_for};
 use crate::world::{BackupDamage, ClockFault, DiskFault, MessageClass, Trap};
 
 /// A scenario or a plan.
@@ -416,8 +416,7 @@ impl AlarmOf {
 
     /// The alarm's word.
     pub fn word(&self) -> &'static str {
-        let word = AlarmOf::WORDS.iter().find(|(_, alarm)| *alarm == self.alarm);
-        word.map_or("", |(word, _)| word)
+        word_for(&AlarmOf::WORDS, &self.alarm)
     }
 
     /// The member's name, or `nobody`.

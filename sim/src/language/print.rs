@@ -9,7 +9,7 @@ use super::ast::{
 };
 use super::flags;
 use super::parser::{BACKUP_DAMAGE, CLASSES, DISK_FAULTS, OCCASIONS};
-use super::value::{Settings, Value, quoted, quoted_if_needed, show_duration, show_size};
+use super::value::{Settings, Value, quoted, quoted_if_needed, show_duration, show_size, word_for};
 use crate::world::{ClockFault, DiskFault, MessageClass, Side};
 
 impl fmt::Display for Script {
@@ -80,7 +80,7 @@ impl fmt::Display for Statement {
             Statement::Operation(operation) => write!(f, "{operation}"),
             Statement::Restore(restore) => write!(f, "{restore}"),
             Statement::Spoil { backup, damage } => {
-                let word = BACKUP_DAMAGE.iter().find(|(_, it)| it == damage).map_or("", |it| it.0);
+                let word = word_for(&BACKUP_DAMAGE, damage);
                 write!(f, "backup {backup} {word}")
             }
         }
@@ -175,8 +175,7 @@ impl fmt::Display for Action {
             Action::Kill(targets) => write!(f, "kill {}", listed(targets)),
             Action::KillAt(targets, None) => write!(f, "kill-at {} never", listed(targets)),
             Action::KillAt(targets, Some(trap)) => {
-                let word =
-                    OCCASIONS.iter().find(|(_, it)| *it == trap.occasion).map_or("", |it| it.0);
+                let word = word_for(&OCCASIONS, &trap.occasion);
                 let side = match trap.side {
                     Side::Before => "before",
                     Side::Within => "within",
@@ -199,7 +198,7 @@ impl fmt::Display for Action {
             Action::Resume(targets) => write!(f, "resume {}", listed(targets)),
             Action::Cut(sides, MessageClass::All) => write!(f, "cut {sides}"),
             Action::Cut(sides, class) => {
-                let word = CLASSES.iter().find(|(_, it)| it == class).map_or("all", |it| it.0);
+                let word = word_for(&CLASSES, class);
                 write!(f, "cut {sides} class={word}")
             }
             Action::Heal(None) => f.write_str("heal"),
@@ -211,7 +210,7 @@ impl fmt::Display for Action {
                 write!(f, "disk {} sync-latency={}", listed(targets), show_duration(*latency))
             }
             Action::Disk(targets, fault) => {
-                let word = DISK_FAULTS.iter().find(|(_, it)| it == fault).map_or("", |it| it.0);
+                let word = word_for(&DISK_FAULTS, fault);
                 write!(f, "disk {} {word}", listed(targets))
             }
             Action::Clock(targets, ClockFault::JumpWall { by_ms }) => {

@@ -38,6 +38,16 @@ pub const fn words<T, const N: usize>(table: &[(&'static str, T); N]) -> [&'stat
     words
 }
 
+/// What a word of a table stands for.
+pub fn meant<T: Clone>(table: &[(&str, T)], word: &str) -> Option<T> {
+    table.iter().find(|(known, _)| *known == word).map(|(_, meant)| meant.clone())
+}
+
+/// The word of a table that stands for something; nothing where none does.
+pub fn word_for<T: PartialEq>(table: &[(&'static str, T)], meant: &T) -> &'static str {
+    table.iter().find(|(_, known)| known == meant).map_or("", |(word, _)| word)
+}
+
 impl Kind {
     /// What a reader is told is expected.
     pub fn describe(self) -> String {
@@ -130,6 +140,11 @@ pub struct Parameter {
     pub default: &'static str,
     /// What it means, for the reader of `detsim list`.
     pub meaning: &'static str,
+}
+
+/// A parameter of a statement, which has no default.
+pub(super) const fn parameter(name: &'static str, kind: Kind, meaning: &'static str) -> Parameter {
+    Parameter { name, kind, default: "", meaning }
 }
 
 /// Something that a script can name, with the parameters it takes: a workload, a nemesis.

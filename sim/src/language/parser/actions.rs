@@ -1,7 +1,7 @@
 //! Statements that do something to the cluster, now or at a time.
 
 use super::super::ast::{Action, Direction, Sides, StartAction, Target, Targets};
-use super::super::value::{Kind, Parameter, Value, words};
+use super::super::value::{Kind, Parameter, Value, meant, parameter, words};
 use super::Scope;
 use super::cursor::{Cursor, Parsed};
 use crate::disk::{Harm, Missing};
@@ -26,10 +26,6 @@ pub const WORDS: [&str; 16] = [
     "clock",
     "processor",
 ];
-
-const fn parameter(name: &'static str, kind: Kind, meaning: &'static str) -> Parameter {
-    Parameter { name, kind, default: "", meaning }
-}
 
 /// What `cut` may be told.
 const CLASS: [Parameter; 1] = [parameter("class", Kind::Text, "which messages are lost")];
@@ -224,9 +220,8 @@ fn message_class(cursor: &mut Cursor) -> Parsed<MessageClass> {
     let column = cursor.column();
     let settings = cursor.settings(&CLASS)?;
     let Some(text) = settings.text("class") else { return Ok(MessageClass::All) };
-    let found = CLASSES.iter().find(|(word, _)| *word == text);
-    found.map(|(_, class)| *class).ok_or_else(|| {
-        let words: Vec<&str> = CLASSES.iter().map(|(word, _)| *word).collect();
+    meant(&CLASSES, text).ok_or_else(|| {
+        let words = words(&CLASSES);
         (
             column,
             super::Problem::Unexpected {
@@ -262,8 +257,8 @@ fn trap(cursor: &mut Cursor) -> Parsed<Option<Trap>> {
         return Ok(None);
     }
     let of = |side: &str| {
-        let word = settings.words(side);
-        OCCASIONS.iter().find(|it| word == [it.0]).map(|(_, occasion)| *occasion)
+        let [word] = settings.words(side) else { return None };
+        meant(&OCCASIONS, word)
     };
     let sides = [("before", Side::Before), ("within", Side::Within), ("after", Side::After)];
     let mut said = sides.into_iter().filter(|(word, _)| settings.has(word));

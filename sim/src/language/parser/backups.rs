@@ -2,7 +2,7 @@
 
 use super::super::ast::{Answer, Request, Restore};
 use super::super::error::{Problem, nearest};
-use super::super::value::{Kind, Parameter};
+use super::super::value::{Kind, Parameter, meant, parameter, words};
 use super::Scope;
 use super::cursor::{Cursor, Parsed};
 use crate::world::BackupDamage;
@@ -13,10 +13,6 @@ pub const BACKUP_DAMAGE: [(&str, BackupDamage); 3] = [
     ("truncate", BackupDamage::Truncate),
     ("no-hash", BackupDamage::NoHash),
 ];
-
-const fn parameter(name: &'static str, kind: Kind, meaning: &'static str) -> Parameter {
-    Parameter { name, kind, default: "", meaning }
-}
 
 /// What `restore` may be told.
 const RESTORE: [Parameter; 9] = [
@@ -47,11 +43,16 @@ impl Scope {
                 Ok(word)
             }
             _ => {
-                let what = format!("a saved snapshot ({})", self.backups.join(", "));
-                cursor.would_take(&what, self.backups.iter().map(String::as_str));
+                cursor
+                    .would_take(&self.a_saved_snapshot(), self.backups.iter().map(String::as_str));
                 Err(cursor.unexpected())
             }
         }
+    }
+
+    /// What a reader is told is expected.
+    fn a_saved_snapshot(&self) -> String {
+        format!("a saved snapshot ({})", self.backups.join(", "))
     }
 
     pub(super) fn restore(&self, cursor: &mut Cursor) -> Parsed<Restore> {
@@ -64,7 +65,7 @@ impl Scope {
             return Err(cursor.unexpected());
         };
         if !self.backups.iter().any(|backup| backup == from) {
-            let expected = vec![format!("a saved snapshot ({})", self.backups.join(", "))];
+            let expected = vec![self.a_saved_snapshot()];
             let suggestion = nearest(from, self.backups.iter().map(String::as_str));
             let found = from.to_owned();
             return Err((column, Problem::Unexpected { expected, found, suggestion }));
@@ -83,8 +84,6 @@ impl Scope {
 }
 
 pub(super) fn damage(cursor: &mut Cursor) -> Parsed<BackupDamage> {
-    let words = BACKUP_DAMAGE.map(|(word, _)| word);
-    let word = cursor.one_of("corrupt, truncate or no-hash", &words)?;
-    let found = BACKUP_DAMAGE.into_iter().find(|(it, _)| *it == word);
-    Ok(found.expect("it is one of them").1)
+    let word = cursor.one_of("corrupt, truncate or no-hash", &words(&BACKUP_DAMAGE))?;
+    Ok(meant(&BACKUP_DAMAGE, word).expect("it is one of them"))
 }

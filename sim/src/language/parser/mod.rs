@@ -18,7 +18,7 @@ use super::ast::{Action, Flag, Line, Named, Script, Statement, Target, Targets};
 use super::error::{Problem, SyntaxError, nearest};
 use super::flags;
 use super::lexer::{self, TokenKind};
-use super::value::{Entry, Kind, Parameter};
+use super::value::{Entry, Kind, Parameter, meant};
 use cursor::{Cursor, Parsed};
 
 /// The words that begin a statement.
@@ -404,7 +404,7 @@ impl Scope {
         if self.is_member_or_bound(word) {
             return Some(Target::Name(word.to_owned()));
         }
-        ROLES.iter().find(|(role, _)| *role == word).map(|(_, target)| target.clone())
+        meant(&ROLES, word)
     }
 
     fn would_take_target(&self, cursor: &mut Cursor) {

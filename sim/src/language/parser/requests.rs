@@ -299,7 +299,6 @@ fn compact(cursor: &mut Cursor) -> Parsed<Request> {
 }
 
 fn alarm_of(word: &str, member: Option<String>) -> AlarmOf {
-    let known = AlarmOf::WORDS.iter().find(|(known, _)| *known == word);
-    let (_, alarm) = known.expect("the parser has seen an alarm");
-    AlarmOf { alarm: *alarm, member }
+    let alarm = value::meant(&AlarmOf::WORDS, word).expect("the parser has seen an alarm");
+    AlarmOf { alarm, member }
 }

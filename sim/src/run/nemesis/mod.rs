@@ -26,7 +26,7 @@ use super::actions::Source;
 use super::member::{Member, Role};
 use super::runner::{Runner, Stop};
 use crate::language::ast::{Action, Named, Statement};
-use crate::language::value::{Entry, Settings};
+use crate::language::value::{Entry, Settings, meant};
 use crate::seed::Draw;
 use crate::world::End;
 
@@ -247,8 +247,7 @@ fn drawn<T: Copy>(
     stream: &mut ChaCha8Rng,
 ) -> T {
     let word = stream.pick(settings.words(name));
-    let found = table.iter().find(|(known, _)| known == word);
-    found.map(|(_, meant)| *meant).expect("a setting holds only words of its table")
+    meant(table, word).expect("a setting holds only words of its table")
 }
 
 /// A fault that comes and goes while it lasts, for `period=` each time.

@@ -104,8 +104,12 @@ impl<'a> Facts<'a> {
     fn recognise(&mut self, history: &'a History, kind: Kind) {
         let mut elections: BTreeSet<Blob> = BTreeSet::new();
         let mut found: Vec<(Blob, Blob, i64)> = Vec::new();
+        let mut others: BTreeSet<&Blob> = BTreeSet::new();
         for put in history.operations.iter().flat_map(|operation| puts(&operation.call)) {
-            let Some(prefix) = prefix_of(&put.key, put.lease) else { continue };
+            let Some(prefix) = prefix_of(&put.key, put.lease) else {
+                others.insert(&put.key);
+                continue;
+            };
             if !put.value.is_empty() {
                 elections.insert(prefix.clone());
             }
@@ -120,11 +124,7 @@ impl<'a> Facts<'a> {
                 self.by_lease.entry(lease).or_default().push(key);
             }
         }
-        let puts = history.operations.iter().flat_map(|operation| puts(&operation.call));
-        let others = puts.filter(|put| prefix_of(&put.key, put.lease).is_none());
-        let taken: BTreeSet<&Blob> =
-            others.map(|put| &put.key).filter(|key| self.prefixes.contains_key(*key)).collect();
-        self.by_lease.values_mut().for_each(|keys| keys.retain(|key| !taken.contains(key)));
+        self.by_lease.values_mut().for_each(|keys| keys.retain(|key| !others.contains(key)));
     }
 
     fn tenure(&mut self, key: &Blob, create_revision: i64) -> Option<&mut Tenure<'a>> {

@@ -207,7 +207,7 @@ impl Runner<'_> {
     fn enter_restored(&mut self, place: usize, saved: OpId, told: &Restore) {
         let initial_cluster = told.flag("initial-cluster").unwrap_or_default().to_owned();
         let founders = initial_cluster.split(',').count() as u64;
-        let bumped = told.flag("bump-revision").and_then(|by| by.parse().ok()).unwrap_or(0);
+        let bumped = i64::try_from(told.bumped()).unwrap_or(0);
         let token = told.flag("initial-cluster-token").map(str::to_owned);
         let origin = Origin { saved, bumped, token, initial_cluster: initial_cluster.clone() };
         let is_new_there = |entered: &[(usize, detsim_reports::record::Time)]| {

@@ -74,6 +74,11 @@ impl Restore {
     pub fn flag(&self, name: &str) -> Option<&str> {
         self.flags.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
+
+    /// By how much revisions are raised.
+    pub fn bumped(&self) -> u64 {
+        self.flag("bump-revision").and_then(|by| by.parse().ok()).unwrap_or(0)
+    }
 }
 
 /// One direction of a link between two ends.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::cluster::Cluster;
 use super::{get, put};
 use crate::api::ApiError;
-use crate::config::AutoCompaction;
+use crate::config::{AutoCompaction, Config};
 use crate::member::id::MemberId;
 use crate::member::io::{Request, Response};
 use crate::proto::etcdserverpb as pb;
@@ -34,9 +34,15 @@ fn lines(cluster: &Cluster, place: usize, text: &str) -> usize {
     cluster.host(place).lines.iter().filter(|line| line.contains(text)).count()
 }
 
+/// Members compare the hashes of compactions every second.
+fn checking_compactions(config: &mut Config) {
+    config.compact_hash_check = true;
+    config.compact_hash_check_time = SECOND;
+}
+
 /// Members with databases of which the last one's has a bit that differs in the newest value, found
 /// when it is started again.
-fn diverged(size: usize, configure: impl Fn(&mut crate::config::Config)) -> (Cluster, usize) {
+fn diverged(size: usize, configure: impl Fn(&mut Config)) -> (Cluster, usize) {
     let mut cluster = Cluster::new(size);
     cluster.keeps_database = true;
     cluster.configs.iter_mut().for_each(configure);
@@ -122,7 +128,7 @@ fn a_compaction_that_a_client_was_ahead_of_counts_as_done() {
 
 #[test]
 fn the_periodic_check_finds_the_member_that_differs() {
-    let check = |config: &mut crate::config::Config| config.corrupt_check_time = 3 * SECOND;
+    let check = |config: &mut Config| config.corrupt_check_time = 3 * SECOND;
     let (mut cluster, place) = diverged(3, check);
     assert_eq!(lines(&cluster, place, "enabled corruption checking"), 1);
     cluster.start(place);
@@ -142,8 +148,7 @@ fn equal_members_pass_every_check() {
     let mut cluster = Cluster::new(3);
     for config in &mut cluster.configs {
         config.corrupt_check_time = SECOND;
-        config.compact_hash_check = true;
-        config.compact_hash_check_time = SECOND;
+        checking_compactions(config);
     }
     cluster.start_all();
     for revision in 2..20 {
@@ -169,8 +174,7 @@ fn a_member_that_does_not_answer_is_not_blamed() {
     let mut cluster = Cluster::new(3);
     for config in &mut cluster.configs {
         config.corrupt_check_time = SECOND;
-        config.compact_hash_check = true;
-        config.compact_hash_check_time = SECOND;
+        checking_compactions(config);
     }
     cluster.start_all();
     let leader = cluster.leader().expect("elected");
@@ -187,10 +191,7 @@ fn a_member_that_does_not_answer_is_not_blamed() {
 
 #[test]
 fn the_hashes_of_compactions_tell_who_differs_from_a_quorum() {
-    let (mut cluster, place) = diverged(3, |config| {
-        config.compact_hash_check = true;
-        config.compact_hash_check_time = SECOND;
-    });
+    let (mut cluster, place) = diverged(3, checking_compactions);
     cluster.start(place);
     cluster.run(3 * SECOND);
     let leader = cluster.leader().expect("elected");
@@ -203,10 +204,7 @@ fn the_hashes_of_compactions_tell_who_differs_from_a_quorum() {
 
 #[test]
 fn two_that_differ_leave_nobody_to_blame() {
-    let (mut cluster, place) = diverged(2, |config| {
-        config.compact_hash_check = true;
-        config.compact_hash_check_time = SECOND;
-    });
+    let (mut cluster, place) = diverged(2, checking_compactions);
     cluster.start(place);
     cluster.run(3 * SECOND);
     let leader = cluster.leader().expect("elected");

@@ -39,7 +39,7 @@ fn settings(config: &Config, restore: &Restore) -> RestoreSettings {
             Some(_) => HashCheck::Skipped,
             None => HashCheck::Required,
         },
-        bump_revision: restore.flag("bump-revision").and_then(|by| by.parse().ok()).unwrap_or(0),
+        bump_revision: restore.bumped(),
         is_marked_compacted: restore.flag("mark-compacted").is_some(),
         map_bytes: BoltOptions::ETCD.map_bytes,
         compat: config.compat,

@@ -4,59 +4,28 @@
 //! Rows of a database are the exception, as in etcd: bbolt has no checksum for them. A flipped bit
 //! of a value is served, and nothing else changes with it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use detcd::config::{CompatVersion, Config};
-use detcd::member::id::RequestId;
-use detcd::member::io::{CallOptions, Input, LogLine, Output, Outputs, Request, Response};
-use detcd::member::time::{Monotonic, Now, Wall};
-use detcd::member::{DiskImage, Member};
+use detcd::member::io::{Request, Response};
 use detcd::proto::etcdserverpb as pb;
 use detcd::proto::mvccpb::KeyValue;
-use detcd::storage::backend::{self, Backend, BoltEngine, Engine, Failure, Layout};
 use detcd::storage::bolt::{Bolt, BoltOptions};
-use detcd::storage::database::SnapshotTask;
 use detcd::storage::disk::Disk;
 use detcd::storage::memory::MemoryDisk;
 use detcd::storage::schema::DatabaseImage;
-use detcd::storage::wal::{LogWriter, WalSettings};
+use detcd::storage::wal::WalSettings;
 use prost::Message;
+
+use crate::driven::{Driven, Refusal};
 
 const WAL: WalSettings = WalSettings { segment_bytes: 4096, ..WalSettings::ETCD };
 const PAGES: BoltOptions =
     BoltOptions { page_bytes: 512, map_bytes: 1 << 13, growth_bytes: 1 << 12, ..BoltOptions::ETCD };
 const LOG_DIR: &str = "d/member/wal";
 const SNAP_DIR: &str = "d/member/snap";
-/// A member that has not come so far in so many steps hangs.
-const STEPS_MAX: usize = 400;
-
-/// Why there is no member that serves.
-#[derive(Clone, Debug)]
-enum Refusal {
-    /// It ended; the last line of its log, with all fields.
-    Ends(String),
-    /// It does nothing that could be waited for.
-    Waits,
-}
-
-/// A member with its disk: every write is durable at once.
-struct Server {
-    writer: LogWriter,
-    backend: Backend,
-    member: Member,
-    now: u64,
-    inputs: VecDeque<Input>,
-    reply: Option<Response>,
-    last_line: String,
-    stopped: bool,
-}
-
-fn told(line: &LogLine) -> String {
-    let fields = line.fields.iter().map(|(name, value)| format!(" {name}={value}"));
-    line.message.clone() + &fields.collect::<String>()
-}
 
 fn config() -> Config {
     Config {
@@ -71,134 +40,29 @@ fn config() -> Config {
     }
 }
 
-fn refusal(failure: Failure) -> Refusal {
-    Refusal::Ends(told(&failure.line(CompatVersion::V3_6)))
+/// Starts a member from a disk.
+fn start(disk: &MemoryDisk) -> Result<Driven, Refusal> {
+    let disk: Rc<dyn Disk> = Rc::new(disk.clone());
+    Driven::start(&disk, config(), PAGES, WAL)
 }
 
-impl Server {
-    fn start(disk: &MemoryDisk) -> Result<Server, Refusal> {
-        let layout = Layout {
-            wal_dir: LOG_DIR.to_owned(),
-            snap_dir: SNAP_DIR.to_owned(),
-            snap_dir_named: SNAP_DIR.to_owned(),
-            max_wals: 5,
-            max_snapshots: 5,
-            compat: CompatVersion::V3_6,
-        };
-        let shared: Rc<dyn Disk> = Rc::new(disk.clone());
-        let engine: Rc<dyn Engine> = Rc::new(BoltEngine::new(PAGES));
-        let mut lines = Vec::new();
-        let opened = backend::open(&shared, &engine, layout, WAL, &mut lines).map_err(refusal)?;
-        let image = DiskImage {
-            log: opened.log,
-            database: Some(opened.database),
-            database_size: opened.backend.size(),
-            keeps_database: true,
-        };
-        let (mut outputs, now) = (Outputs::new(), 0);
-        let member = Member::start(config(), [7; 32], image, at(now), &mut outputs);
-        let mut server = Server {
-            writer: opened.writer,
-            backend: opened.backend,
-            member,
-            now,
-            inputs: VecDeque::new(),
-            reply: None,
-            last_line: String::new(),
-            stopped: false,
-        };
-        server.take(&mut outputs)?;
-        server.settle(|server| server.member.is_ready())?;
-        Ok(server)
-    }
-
-    /// Does what the member asks for.
-    fn take(&mut self, outputs: &mut Outputs) -> Result<(), Refusal> {
-        for output in outputs.drain() {
-            match output {
-                Output::Log(staged) => {
-                    self.writer.append(staged.number(), staged.write()).unwrap();
-                    let receipt = self.writer.commit().unwrap();
-                    self.inputs.push_back(Input::LogDurable(staged.release(receipt)));
-                }
-                Output::Database(write) => {
-                    let receipt = self.backend.commit(&[write]).map_err(refusal)?;
-                    self.inputs.push_back(Input::DatabaseDurable(receipt));
-                }
-                Output::Snapshot(SnapshotTask::Save(mark)) => {
-                    self.backend.save(&mut self.writer, &mark).map_err(refusal)?;
-                    self.inputs.push_back(Input::SnapshotDone(mark));
-                }
-                Output::Work(work) => self.inputs.push_back(Input::WorkDone(work.run())),
-                Output::Reply { result, .. } => self.reply = result.ok(),
-                Output::LogLine(line) => self.last_line = told(&line),
-                Output::Stop(stop) => {
-                    self.last_line += &format!(" {}", stop.reason);
-                    self.stopped = true;
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Lets time pass until something is so; a member that stops before refuses.
-    fn settle(&mut self, is_so: impl Fn(&Server) -> bool) -> Result<(), Refusal> {
-        let mut outputs = Outputs::new();
-        for _ in 0..STEPS_MAX {
-            if self.stopped {
-                return Err(Refusal::Ends(self.last_line.clone()));
-            }
-            if self.inputs.is_empty() && is_so(self) {
-                return Ok(());
-            }
-            let input = self.inputs.pop_front().unwrap_or_else(|| {
-                let due = self.member.next_deadline().expect("it runs").as_nanos();
-                self.now = self.now.max(due);
-                Input::Deadline
-            });
-            self.member.step(at(self.now), input, &mut outputs);
-            self.take(&mut outputs)?;
-        }
-        Err(Refusal::Waits)
-    }
-
-    /// Lets a second pass.
-    fn rest(&mut self) {
-        let until = self.now + 1_000_000_000;
-        self.settle(|server| server.now >= until).unwrap();
-    }
-
-    fn ask(&mut self, request: Request) -> Result<Response, Refusal> {
-        let (id, options) = (RequestId(self.now), CallOptions::default());
-        self.reply = None;
-        self.inputs.push_back(Input::Request { id, request, options });
-        self.settle(|server| server.reply.is_some())?;
-        Ok(self.reply.take().expect("it was waited for"))
-    }
-
-    fn put(&mut self, key: &str, value: impl Into<Bytes>) {
-        let (key, value) = (Bytes::copy_from_slice(key.as_bytes()), value.into());
-        self.ask(Request::Put(pb::PutRequest { key, value, ..Default::default() })).unwrap();
-    }
-
-    /// The revision and all pairs, by a read that is linearizable.
-    fn content(&mut self) -> Result<Content, Refusal> {
-        let all = Bytes::from_static(b"\0");
-        let range = pb::RangeRequest { key: all.clone(), range_end: all, ..Default::default() };
-        match self.ask(Request::Range(range))? {
-            Response::Range(answer) => {
-                let revision = answer.header.map_or(0, |header| header.revision);
-                let pairs = answer.kvs.into_iter().map(|pair| (pair.key.clone(), pair));
-                Ok(Content { revision, pairs: pairs.collect() })
-            }
-            other => panic!("{other:?}"),
-        }
-    }
+fn put(member: &mut Driven, key: &str, value: impl Into<Bytes>) {
+    let (key, value) = (Bytes::copy_from_slice(key.as_bytes()), value.into());
+    member.ask(Request::Put(pb::PutRequest { key, value, ..Default::default() })).unwrap();
 }
 
-fn at(now: u64) -> Now {
-    Now { monotonic: Monotonic::from_nanos(now), wall: Wall::from_unix_nanos(1 << 60) }
+/// The revision and all pairs, by a read that is linearizable.
+fn served(member: &mut Driven) -> Result<Content, Refusal> {
+    let all = Bytes::from_static(b"\0");
+    let range = pb::RangeRequest { key: all.clone(), range_end: all, ..Default::default() };
+    match member.ask(Request::Range(range))? {
+        Response::Range(answer) => {
+            let revision = answer.header.map_or(0, |header| header.revision);
+            let pairs = answer.kvs.into_iter().map(|pair| (pair.key.clone(), pair));
+            Ok(Content { revision, pairs: pairs.collect() })
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 /// What a member serves.
@@ -217,18 +81,18 @@ struct Base {
 impl Base {
     fn new() -> Base {
         let disk = MemoryDisk::new();
-        let mut server = Server::start(&disk).unwrap();
+        let mut member = start(&disk).unwrap();
         for round in 0..3 {
             for key in 0..5 {
-                server.put(&format!("k{key}"), format!("{round} {key} ").repeat(4 + key));
+                put(&mut member, &format!("k{key}"), format!("{round} {key} ").repeat(4 + key));
             }
         }
-        server.put("large", vec![b'l'; 600]);
-        server.rest();
-        server.put("last", "x");
-        server.rest();
-        let content = server.content().unwrap();
-        drop(server);
+        put(&mut member, "large", vec![b'l'; 600]);
+        member.rest();
+        put(&mut member, "last", "x");
+        member.rest();
+        let content = served(&mut member).unwrap();
+        drop(member);
         let mut files = BTreeMap::new();
         for dir in [LOG_DIR, SNAP_DIR] {
             for name in disk.list(dir).unwrap() {
@@ -249,7 +113,7 @@ impl Base {
                 (false, _) => disk.put(name, &content[..]),
             }
         }
-        Server::start(&disk)?.content()
+        served(&mut start(&disk)?)
     }
 }
 
@@ -328,16 +192,16 @@ fn assert_sound(outcome: &Outcome, what: &str) {
 #[test]
 fn a_second_process_on_the_same_directory_is_refused_and_the_first_goes_on() {
     let disk = MemoryDisk::new();
-    let mut first = Server::start(&disk).unwrap();
-    first.put("k", "v");
-    let Err(Refusal::Ends(text)) = Server::start(&disk) else { panic!("two members on one disk") };
+    let mut first = start(&disk).unwrap();
+    put(&mut first, "k", "v");
+    let Err(Refusal::Ends(text)) = start(&disk) else { panic!("two members on one disk") };
     assert_eq!(text, "failed to open database path=d/member/snap/db error=timeout");
-    first.put("k", "w");
-    let content = first.content().unwrap();
+    put(&mut first, "k", "w");
+    let content = served(&mut first).unwrap();
     assert_eq!(content.pairs[&b"k"[..]].value, "w");
     first.rest();
     drop(first);
-    assert_eq!(Server::start(&disk).ok().map(|mut next| next.content().unwrap()), Some(content));
+    assert_eq!(start(&disk).ok().map(|mut next| served(&mut next).unwrap()), Some(content));
 }
 
 #[test]

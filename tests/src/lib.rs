@@ -14,6 +14,9 @@ mod damage;
 mod database;
 
 #[cfg(test)]
+mod driven;
+
+#[cfg(test)]
 mod hex;
 
 #[cfg(test)]

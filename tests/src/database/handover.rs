@@ -4,11 +4,13 @@
 use detcd::config::{CompatVersion, Config};
 use detcd::member::io::{Request, Response};
 use detcd::proto::etcdserverpb as pb;
+use detcd::storage::bolt::BoltOptions;
+use detcd::storage::wal::WalSettings;
 use serde_json::Value;
 
-use super::driven::Driven;
 use super::start::{Member, ask, start};
 use super::written::Work;
+use crate::driven::Driven;
 use crate::peers;
 
 const TEST: &str = "a_directory_goes_from_etcd_to_our_member_and_back";
@@ -28,13 +30,17 @@ fn config(compat: CompatVersion) -> Config {
     }
 }
 
+fn driven(work: &Work, compat: CompatVersion) -> Driven {
+    Driven::start(&work.disk, config(compat), BoltOptions::ETCD, WalSettings::ETCD).unwrap()
+}
+
 fn put(key: &str, value: &str) -> Request {
     let (key, value) = (key.to_owned().into(), value.to_owned().into());
     Request::Put(pb::PutRequest { key, value, ..Default::default() })
 }
 
 fn hash(member: &mut Driven) -> pb::HashKvResponse {
-    match member.ask(Request::HashKv(pb::HashKvRequest::default())) {
+    match member.ask(Request::HashKv(pb::HashKvRequest::default())).unwrap() {
         Response::HashKv(hash) => hash,
         other => panic!("{other:?}"),
     }
@@ -72,12 +78,12 @@ fn check_minor(minor: &str, compat: CompatVersion) {
     let snapshots = ["--snapshot-count", "10"];
     let theirs = fill_and_kill(start(&etcd, &work, &snapshots), &etcdctl, &work);
 
-    let mut member = Driven::start(&work, config(compat));
+    let mut member = driven(&work, compat);
     check(&theirs, &hash(&mut member), &format!("{minor}, ours after theirs"));
     for index in 0..40 {
-        member.ask(put(&format!("ours{}", index % 9), &format!("value {index}")));
+        member.ask(put(&format!("ours{}", index % 9), &format!("value {index}"))).unwrap();
     }
-    let leases = member.ask(Request::LeaseLeases(pb::LeaseLeasesRequest::default()));
+    let leases = member.ask(Request::LeaseLeases(pb::LeaseLeasesRequest::default())).unwrap();
     let Response::LeaseLeases(leases) = leases else { panic!("{leases:?}") };
     assert_eq!(leases.leases.len(), 1, "{minor}: their lease is there");
     let ours = hash(&mut member);
@@ -92,7 +98,7 @@ fn check_minor(minor: &str, compat: CompatVersion) {
     ask(&etcdctl, &work, &["put", "key", "value"]);
     drop(again);
 
-    let mut member = Driven::start(&work, config(compat));
+    let mut member = driven(&work, compat);
     let last = hash(&mut member);
     let revision = |hash: &pb::HashKvResponse| hash.header.as_ref().map(|header| header.revision);
     assert_eq!(revision(&last), revision(&ours).map(|revision| revision + 1), "{minor}");

@@ -1,7 +1,6 @@
 //! Databases and snapshots between etcd and us: what etcd wrote is read, and etcd's tools and
 //! members take what we write.
 
-mod driven;
 mod fixtures;
 mod handover;
 mod start;

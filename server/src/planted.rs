@@ -82,6 +82,8 @@ defects! {
     WatchRestoreSilent "watch.restore_silent";
     /// B31: a watcher of a future revision is told of everything once it counts as synced.
     WatchFutureRev "watch.future_rev";
+    /// B31: with a snapshot a watcher of a future revision forgets from where on it is to be told.
+    WatchRestoreFutureRev "watch.restore_future_rev";
     /// B32: progress that is asked for overtakes events.
     WatchProgressBypass "watch.progress_bypass";
     /// B33: a watcher that never had an event is never synced, so its stream never has progress.
@@ -102,6 +104,16 @@ defects! {
     HashNoClusterId "hash.no_cluster_id";
     /// B47: a member that cannot tell its hash counts as checked.
     HashIgnoreErrors "hash.ignore_errors";
+    /// Of no entry: a client's snapshot lacks what waits to be written to the database.
+    BackupStaleSave "backup.stale_save";
+    /// Of no entry: a restore leaves revisions as they are, although it was to raise them.
+    BackupBumpLost "backup.bump_lost";
+    /// Of no entry: a restore raises revisions and leaves what is below to be read.
+    BackupUnmarked "backup.unmarked";
+    /// Of no entry: a restore founds every cluster with the token that is meant when none is given.
+    BackupSameToken "backup.same_token";
+    /// Of no entry: a restore leaves out leases.
+    BackupLeasesLost "backup.leases_lost";
     /// B40: watchers of one revision share events, whatever each of them asked for.
     WatchSharedEvents "watch.shared_events";
     /// B49: a leader that was asleep revokes what expired meanwhile, through its successor.

@@ -27,6 +27,7 @@ use detcd::config::{CompatVersion, Config};
 use detcd::member::io::Outputs;
 use detcd::member::time::{Monotonic, Now, Wall};
 use detcd::member::{DiskImage, Member};
+use detcd::planted::Planted;
 use detcd::proto::mvccpb;
 use detcd::shell::disk::OsDisk;
 use detcd::storage::backend::{self, BoltEngine, Engine, Layout};
@@ -190,6 +191,7 @@ fn restore(disk: &Rc<dyn Disk>) {
         is_marked_compacted: false,
         map_bytes: 10 << 30,
         compat: COMPAT,
+        planted: Planted::NONE,
     };
     backup::restore(disk, &settings, &mut Vec::new()).expect("a whole snapshot");
 }

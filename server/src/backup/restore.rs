@@ -21,6 +21,7 @@ use crate::member::identity::cluster_id;
 use crate::member::io::{Level, LogLine};
 use crate::member::membership::{Identity, MemberChange, Membership};
 use crate::mvcc::Revision;
+use crate::planted::{Defect, Planted};
 use crate::proto::raftpb::{ConfChange, ConfState};
 use crate::storage::bolt::{Bolt, BoltOptions, ReadTx};
 use crate::storage::database::BucketChange;
@@ -66,6 +67,8 @@ pub struct RestoreSettings {
     pub map_bytes: u64,
     /// Whose files are written.
     pub compat: CompatVersion,
+    /// A defect that the tool has.
+    pub planted: Planted,
 }
 
 /// Makes the data directory. The lines are those of the command; after an error they tell how far
@@ -78,10 +81,14 @@ pub fn restore(
     if (settings.bump_revision > 0) != settings.is_marked_compacted {
         return Err(BackupError::BumpWithoutMark);
     }
+    let token = match settings.planted.is(Defect::BackupSameToken) {
+        true => "etcd-cluster",
+        false => &settings.token,
+    };
     let cluster = restored_cluster(
         &settings.name,
         &settings.initial_cluster,
-        &settings.token,
+        token,
         &settings.advertise_peer_urls,
         lines,
     )
@@ -160,8 +167,13 @@ fn change_database(
             changes.push(BucketChange::delete(name, row?.0));
         }
     }
-    if settings.bump_revision > 0 {
-        bump(&tx, settings.bump_revision, &mut changes, lines)?;
+    if settings.planted.is(Defect::BackupLeasesLost) {
+        for row in tx.rows(bucket::LEASE.as_bytes())? {
+            changes.push(BucketChange::delete(bucket::LEASE, row?.0));
+        }
+    }
+    if settings.bump_revision > 0 && !settings.planted.is(Defect::BackupBumpLost) {
+        bump(&tx, settings, &mut changes, lines)?;
     }
     let ids = cluster.members.iter().map(|member| member.id);
     let identity = Identity { cluster: cluster_id(ids), member: MemberId(0) };
@@ -180,10 +192,11 @@ fn change_database(
 /// meets them again; all below is compacted when the member starts.
 fn bump(
     tx: &ReadTx,
-    by: u64,
+    settings: &RestoreSettings,
     changes: &mut Vec<BucketChange>,
     lines: &mut Vec<LogLine>,
 ) -> Result<(), BackupError> {
+    let by = settings.bump_revision;
     let latest = latest_revision(tx)?;
     let too_large = || BackupError::BumpTooLarge { latest, by };
     let amount = i64::try_from(by).map_err(|_| too_large())?;
@@ -196,6 +209,9 @@ fn bump(
     );
     let key = Bytes::copy_from_slice(&Revision::new(bumped, 0).bucket_key());
     changes.push(BucketChange::put(bucket::KEY, key, Bytes::new()));
+    if settings.planted.is(Defect::BackupUnmarked) {
+        return Ok(());
+    }
     let line = LogLine::new(Level::Info, "marking revision compacted");
     lines.push(line.with("revision", bumped.to_string()));
     changes.push(schema::scheduled_compact_revision(bumped));

@@ -13,6 +13,7 @@ use crate::member::id::MemberId;
 use crate::member::io::LogLine;
 use crate::member::membership::Membership;
 use crate::mvcc::Store;
+use crate::planted::Planted;
 use crate::proto::etcdserverpb as pb;
 use crate::storage::bolt::{Bolt, BoltOptions};
 use crate::storage::database::BucketChange;
@@ -84,6 +85,7 @@ fn settings(snapshot: &str) -> RestoreSettings {
         is_marked_compacted: false,
         map_bytes: 10 << 30,
         compat: CompatVersion::V3_6,
+        planted: Planted::NONE,
     }
 }
 

@@ -11,6 +11,7 @@ use super::io::{Level, LogLine, Output, Outputs, StreamItem};
 use super::running::Running;
 use crate::api::ApiError;
 use crate::config::CompatVersion;
+use crate::planted::Defect;
 use crate::proto::etcdserverpb::SnapshotResponse;
 use crate::storage::database::{PinId, SnapshotTask};
 
@@ -41,7 +42,10 @@ impl Exports {
 impl Running {
     /// A client asks for a snapshot.
     pub(super) fn export_open(&mut self, stream: StreamId, window_bytes: u64, out: &mut Outputs) {
-        let pin = self.hold(out);
+        let pin = match self.config.defect().is(Defect::BackupStaleSave) {
+            true => self.pin_written(out),
+            false => self.hold(out),
+        };
         let room = i64::try_from(window_bytes).unwrap_or(i64::MAX);
         let export = Export { stream, room, is_held: false, is_reading: false, bytes: None };
         self.snapshots.exports.0.insert(pin, export);

@@ -199,6 +199,11 @@ impl Running {
     /// Has a state of the database held that has the effects of everything applied so far.
     pub(super) fn hold(&mut self, out: &mut Outputs) -> PinId {
         self.write_changes(out);
+        self.pin_written(out)
+    }
+
+    /// Holds the state that the database has when all that has left is written.
+    pub(super) fn pin_written(&mut self, out: &mut Outputs) -> PinId {
         self.snapshots.last_pin += 1;
         let id = PinId(self.snapshots.last_pin);
         out.push(Output::Snapshot(SnapshotTask::Pin(id)));

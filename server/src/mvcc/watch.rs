@@ -308,6 +308,7 @@ impl WatchHub {
             return;
         }
         let forgets = self.settings.defect.is(Defect::WatchRestoreMinrev);
+        let forgets_start = self.settings.defect.is(Defect::WatchRestoreFutureRev);
         self.synced = Matcher::new();
         let slots: Vec<Slot> = self.watchers.slots().collect();
         for slot in slots {
@@ -315,6 +316,9 @@ impl WatchHub {
             if watcher.place == Place::Synced {
                 let told = if forgets { 0 } else { told };
                 watcher.next = watcher.next.max(told.saturating_add(1));
+                if forgets_start {
+                    watcher.next = watcher.next.min(self.told + 1);
+                }
                 self.settle(slot, now.after(self.settings.sync_period));
             }
         }

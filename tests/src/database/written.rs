@@ -12,6 +12,7 @@ use detcd::member::io::MemberInfo;
 use detcd::member::time::Monotonic;
 use detcd::member::version::Version;
 use detcd::mvcc::Store;
+use detcd::planted::Planted;
 use detcd::proto::etcdserverpb::{DeleteRangeRequest, PutRequest};
 use detcd::shell::disk::OsDisk;
 use detcd::storage::bolt::{Bolt, BoltOptions};
@@ -129,5 +130,6 @@ pub(super) fn settings(data: &str, compat: CompatVersion) -> RestoreSettings {
         is_marked_compacted: false,
         map_bytes: 10 << 30,
         compat,
+        planted: Planted::NONE,
     }
 }

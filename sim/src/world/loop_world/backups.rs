@@ -7,6 +7,7 @@
 use detcd::backup::{self, HashCheck, Place, RestoreSettings};
 use detcd::config::Config;
 use detcd::member::io::{Level, LogLine};
+use detcd::planted::Planted;
 use detcd::proto::etcdserverpb::SnapshotResponse;
 use detcd::storage::bolt::BoltOptions;
 use detsim_reports::record::{Body, Header, OpId, Outcome, Reply};
@@ -24,7 +25,7 @@ fn place(name: &str) -> Place {
 }
 
 /// What the tool is told, by its flags.
-fn settings(config: &Config, restore: &Restore) -> RestoreSettings {
+fn settings(config: &Config, restore: &Restore, planted: Planted) -> RestoreSettings {
     let dir = |named: &str| Place::new(device::path(named), named);
     let file = &restore.from;
     RestoreSettings {
@@ -43,6 +44,7 @@ fn settings(config: &Config, restore: &Restore) -> RestoreSettings {
         is_marked_compacted: restore.flag("mark-compacted").is_some(),
         map_bytes: BoltOptions::ETCD.map_bytes,
         compat: config.compat,
+        planted,
     }
 }
 
@@ -133,12 +135,13 @@ impl LoopWorld {
             !["bump-revision", "mark-compacted", "skip-hash-check"].contains(&name.as_str())
         });
         let known: Vec<(String, String)> = known.cloned().collect();
+        let planted = Planted::new(self.options.planted);
         let result = match (self.options.parse)(&known) {
             Err((exit, _)) => Err(exit),
             Ok(config) => {
                 let host = &mut self.hosts[member];
                 let mut lines = Vec::new();
-                let settings = settings(&config, restore);
+                let settings = settings(&config, restore, planted);
                 let restored = host.device.restore(self.now, &file, &settings, &mut lines);
                 for line in lines {
                     host.log(self.now, line);

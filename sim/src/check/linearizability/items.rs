@@ -1,6 +1,9 @@
 //! A history as the search takes it: operations that must be placed, with their intervals and the
 //! revisions that their replies allow, and operations that may be placed.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use detsim_reports::record::{
     Blob, Body, Call, History, Operation, Reply, Time, TxnOp, UNRECORDED,
 };
@@ -36,6 +39,8 @@ pub(super) struct Item<'a> {
     pub invoked: Time,
     /// and before this.
     pub returned: Time,
+    /// When it is to be expected: a lease ends so long after it was last kept alive as it lives.
+    pub due: Time,
     /// The lowest and highest revision at which its reply says that it took effect.
     pub met: (i64, i64),
 }
@@ -91,6 +96,7 @@ pub(super) struct Items<'a> {
 pub(super) fn items(history: &History) -> Items<'_> {
     let mut items = Items { required: Vec::new(), optional: Vec::new(), impossible: Vec::new() };
     let empty = Model::new(&history.settings);
+    let kept = kept_alive(history);
     for operation in &history.operations {
         if !is_write(&operation.call) && !is_linearizable_read(&operation.call) {
             continue;
@@ -108,7 +114,7 @@ pub(super) fn items(history: &History) -> Items<'_> {
                 items.impossible.push(impossible(operation, &text));
             }
             (Fate::Answered(reply), None) => {
-                items.expiry(operation);
+                items.expiry(operation, &kept);
                 items.required.push(required(operation, Claim::Reply(reply), met(reply)));
             }
             (Fate::Refused(refusal), None) => {
@@ -119,7 +125,7 @@ pub(super) fn items(history: &History) -> Items<'_> {
                 if is_write(&operation.call)
                     && let Some(call) = resolved(operation)
                 {
-                    items.expiry(operation);
+                    items.expiry(operation, &kept);
                     items.optional.push(optional(Some(operation), call, operation.invoked));
                 }
             }
@@ -131,23 +137,41 @@ pub(super) fn items(history: &History) -> Items<'_> {
 }
 
 impl Items<'_> {
-    /// A granted lease may expire at any time.
-    fn expiry(&mut self, operation: &Operation) {
-        if let Some(Call::LeaseGrant { id, .. }) = resolved(operation) {
-            self.optional.push(optional(None, Call::LeaseRevoke { id }, operation.invoked));
+    /// A granted lease may expire at any time, and is expected to when it is due.
+    fn expiry(&mut self, operation: &Operation, kept: &BTreeMap<i64, Time>) {
+        if let Some(Call::LeaseGrant { id, ttl_s }) = resolved(operation) {
+            let since =
+                kept.get(&id).map_or(operation.invoked, |kept| operation.invoked.max(*kept));
+            let due = since.after(Duration::from_secs(u64::try_from(ttl_s).unwrap_or(0)));
+            let call = Call::LeaseRevoke { id };
+            self.optional.push(Item { due, ..optional(None, call, operation.invoked) });
         }
     }
+}
+
+/// When each lease was kept alive for the last time.
+fn kept_alive(history: &History) -> BTreeMap<i64, Time> {
+    let mut kept = BTreeMap::new();
+    for operation in &history.operations {
+        if let (&Call::LeaseKeepAlive { id }, Fate::Answered(_)) =
+            (&operation.call, fate(operation))
+        {
+            let last: &mut Time = kept.entry(id).or_default();
+            *last = operation.invoked.max(*last);
+        }
+    }
+    kept
 }
 
 fn required<'a>(operation: &'a Operation, claim: Claim<'a>, met: (i64, i64)) -> Item<'a> {
     let call = resolved(operation).unwrap_or_else(|| operation.call.clone());
     let (invoked, returned) = (operation.invoked, operation.completed);
-    Item { operation: Some(operation), call, claim, invoked, returned, met }
+    Item { operation: Some(operation), call, claim, invoked, returned, due: invoked, met }
 }
 
 fn optional(operation: Option<&Operation>, call: Call, invoked: Time) -> Item<'_> {
     let met = (i64::MIN, i64::MAX);
-    Item { operation, call, claim: Claim::None, invoked, returned: Time::NEVER, met }
+    Item { operation, call, claim: Claim::None, invoked, returned: Time::NEVER, due: invoked, met }
 }
 
 fn impossible(operation: &Operation, text: &str) -> Violation {

@@ -1,21 +1,53 @@
-//! What was seen of each revision, by anybody: keys in replies and events of watches. It guides the
-//! search through operations of unknown outcome, and is no part of the verdict: when nothing fits
-//! what was seen, the search goes on without it.
+//! What was seen of each revision, by anybody: keys in replies and events of watches; and between
+//! which revisions a key cannot have changed, because a reply shows the same change before and
+//! after, or because a watch that was told everything was not told of it. It guides the search
+//! through operations of unknown outcome, and is no part of the verdict: when nothing fits what was
+//! seen, the search goes on without it.
 
 use std::collections::BTreeMap;
 
 use detsim_reports::record::{
-    Blob, Body, History, KeyValue, Outcome, TxnOpReply, TxnReply, UNRECORDED,
+    Blob, Body, Call, History, KeyValue, OpId, Outcome, TxnOpReply, TxnReply, UNRECORDED, Watch,
+    WatchMessage,
 };
 
 use crate::check::unrecorded::bears_out;
-use crate::model::Model;
+use crate::model::{Change, Model, Span};
 
 /// What was seen, by revision and key. `None` for a delete.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Observed {
     seen: BTreeMap<i64, BTreeMap<Blob, Option<Seen>>>,
     newest: i64,
+    /// For each key, the revisions in which it did not change.
+    unchanged: BTreeMap<Blob, Stretches>,
+    /// For each key and range end that was watched, the revisions of which every change was told.
+    told: BTreeMap<(Blob, Blob), Stretches>,
+    /// At which revision a key was seen to take a value; `None` where it did so twice.
+    values: BTreeMap<Blob, BTreeMap<Blob, Option<i64>>>,
+}
+
+/// Stretches of revisions, first and last, that neither overlap nor touch.
+#[derive(Clone, Debug, Default)]
+struct Stretches(BTreeMap<i64, i64>);
+
+impl Stretches {
+    fn add(&mut self, mut first: i64, mut last: i64) {
+        if first > last {
+            return;
+        }
+        while let Some((&from, &to)) = self.0.range(..=last.saturating_add(1)).next_back()
+            && to.saturating_add(1) >= first
+        {
+            (first, last) = (first.min(from), last.max(to));
+            self.0.remove(&from);
+        }
+        self.0.insert(first, last);
+    }
+
+    fn holds(&self, revision: i64) -> bool {
+        self.0.range(..=revision).next_back().is_some_and(|(_, last)| *last >= revision)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -29,10 +61,22 @@ impl Observed {
     /// All that a history shows.
     pub fn of(history: &History) -> Observed {
         let mut observed = Observed::default();
+        let mut watches: BTreeMap<OpId, (&Watch, i64)> = BTreeMap::new();
         for operation in &history.operations {
             if let Some(Outcome::Ok(reply)) = &operation.outcome {
                 observed.newest = observed.newest.max(reply.header.revision);
                 observed.body(&reply.body);
+                if let (Call::Range(range), Body::Range(body)) = (&operation.call, &reply.body) {
+                    let at =
+                        if range.revision > 0 { range.revision } else { reply.header.revision };
+                    body.kvs.iter().for_each(|kv| observed.unchanged(kv, at));
+                }
+            }
+            if let Call::Watch(watch) = &operation.call
+                && !watch.no_put
+                && !watch.no_delete
+            {
+                watches.insert(operation.id, (watch, watch.start_revision));
             }
         }
         for watched in &history.watched {
@@ -42,6 +86,9 @@ impl Observed {
                 } else {
                     observed.key_value(&event.kv, false);
                 }
+            }
+            if let Some((watch, next)) = watches.get_mut(&watched.op) {
+                observed.told(watch, next, &watched.message);
             }
         }
         observed
@@ -63,10 +110,15 @@ impl Observed {
         keys.iter().find(|(_, seen)| seen.is_some()).map(|(key, _)| key)
     }
 
-    /// Whether the model's newest revision changed what was seen to be changed by it.
+    /// Whether the model's newest revision changed what was seen to be changed by it, and nothing
+    /// that cannot have changed then.
     pub fn agrees(&self, model: &Model) -> bool {
-        let Some(keys) = self.seen.get(&model.revision()) else { return true };
-        let changes = model.changes_at(model.revision());
+        let revision = model.revision();
+        let changes = model.changes_at(revision);
+        if changes.iter().any(|change| self.rules_out(change, revision)) {
+            return false;
+        }
+        let Some(keys) = self.seen.get(&revision) else { return true };
         keys.iter().all(|(key, seen)| {
             let mut of_key = changes.iter().filter(|change| change.kv.key == *key);
             of_key.any(|change| match seen {
@@ -80,6 +132,50 @@ impl Observed {
                 }
             })
         })
+    }
+
+    /// Whether this change cannot have come at this revision.
+    fn rules_out(&self, change: &Change, revision: i64) -> bool {
+        let key = &change.kv.key;
+        if self.seen.get(&revision).is_some_and(|keys| keys.contains_key(key)) {
+            return false;
+        }
+        let is_untold = || {
+            self.told.iter().any(|((start, end), told)| {
+                Span::new(start, end).holds(key) && told.holds(revision)
+            })
+        };
+        let is_elsewhere = || {
+            let known = self.values.get(key).and_then(|values| values.get(&change.kv.value));
+            !change.is_delete && matches!(known, Some(Some(_)))
+        };
+        let is_unchanged = self.unchanged.get(key).is_some_and(|it| it.holds(revision));
+        is_unchanged || is_elsewhere() || is_untold()
+    }
+
+    /// A key that was found at a revision has not changed since its own.
+    fn unchanged(&mut self, kv: &KeyValue, at: i64) {
+        if kv.mod_revision != UNRECORDED && at != UNRECORDED {
+            self.unchanged.entry(kv.key.clone()).or_default().add(kv.mod_revision + 1, at);
+        }
+    }
+
+    /// A message says that all changes from `next` on are told up to its last one. Of a revision
+    /// that comes in fragments, more may follow.
+    fn told(&mut self, watch: &Watch, next: &mut i64, message: &WatchMessage) {
+        if message.created && *next == 0 {
+            *next = message.revision + 1;
+        }
+        let last = match message.events.last() {
+            Some(event) => event.kv.mod_revision - i64::from(message.fragment),
+            None if message.progress => message.revision,
+            None => return,
+        };
+        if *next > 0 && last >= *next {
+            let watched = (watch.key.clone(), watch.range_end.clone());
+            self.told.entry(watched).or_default().add(*next, last);
+            *next = last + 1;
+        }
     }
 
     fn body(&mut self, body: &Body) {
@@ -122,6 +218,11 @@ impl Observed {
     /// What shows more is kept; of contradictions, the first.
     fn note(&mut self, revision: i64, key: &Blob, seen: Option<Seen>) {
         self.newest = self.newest.max(revision);
+        if let Some(Seen { kv, is_stripped: false }) = &seen {
+            let values = self.values.entry(key.clone()).or_default();
+            let known = values.entry(kv.value.clone()).or_insert(Some(revision));
+            *known = known.filter(|known| *known == revision);
+        }
         let keys = self.seen.entry(revision).or_default();
         match keys.get_mut(key) {
             None => {
@@ -134,5 +235,30 @@ impl Observed {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stretches_that_touch_or_overlap_are_one() {
+        let mut stretches = Stretches::default();
+        for (first, last) in [(10, 12), (20, 25), (5, 4), (13, 13), (18, 22), (1, 3)] {
+            stretches.add(first, last);
+        }
+        let all: Vec<(i64, i64)> = stretches.0.clone().into_iter().collect();
+        assert_eq!(all, [(1, 3), (10, 13), (18, 25)]);
+        stretches.add(2, 30);
+        assert_eq!(stretches.0.into_iter().collect::<Vec<_>>(), [(1, 30)]);
+    }
+
+    #[test]
+    fn a_stretch_holds_its_first_and_last_revision() {
+        let mut stretches = Stretches::default();
+        stretches.add(5, 7);
+        let held: Vec<i64> = (4..9).filter(|at| stretches.holds(*at)).collect();
+        assert_eq!(held, [5, 6, 7]);
     }
 }

@@ -6,7 +6,7 @@
 //! reply names the revision that it met, so that the state never has to pass a revision that an
 //! unplaced operation still needs. And an operation of unknown outcome matters only where a
 //! revision is missing, or where it changes a lease or the compaction that an operation at hand
-//! objects to.
+//! objects to; what is likeliest is tried first.
 //!
 //! A set of placed operations and a state are told apart by 128-bit sums.
 
@@ -305,7 +305,7 @@ impl<'a> Search<'a> {
     }
 
     /// Operations of unknown outcome that can help: to a missing revision, or with what the
-    /// objecting items object to. The latest invoked is last.
+    /// objecting items object to. The likeliest is last.
     fn optional_continuations(
         &mut self,
         objecting: &[usize],
@@ -318,57 +318,69 @@ impl<'a> Search<'a> {
             _ => self.due_revision(),
         };
         let is_missing = next_revision <= limit;
-        if !is_missing && objecting.is_empty() {
+        let mut wanting = objecting.to_vec();
+        let mut loud = Vec::new();
+        if is_missing {
+            for item in self.may_take_revision(next_revision) {
+                match self.optional_effect(item, until, steps) {
+                    Effect::Objects => wanting.push(item),
+                    Effect::Nothing | Effect::Quiet => {}
+                    Effect::Revision => loud.push(item),
+                }
+            }
+        }
+        let mut next = self.quiet_helpers(&wanting, until, steps);
+        loud.sort_by_key(|&item| self.likelihood(item, until));
+        next.append(&mut loud);
+        next
+    }
+
+    /// Optional items that may explain a missing revision. Where a put was seen there, only what
+    /// can put that key.
+    fn may_take_revision(&self, revision: i64) -> Vec<usize> {
+        let count = self.items.required.len();
+        match self.observed.and_then(|observed| observed.put_at(revision)) {
+            Some(key) => self.putters.get(key).cloned().unwrap_or_default(),
+            None => (count..count + self.items.optional.len()).collect(),
+        }
+    }
+
+    /// Optional items that take no revision and change what the wanting items object to.
+    fn quiet_helpers(&mut self, wanting: &[usize], until: Time, steps: &mut u64) -> Vec<usize> {
+        if wanting.is_empty() {
             return Vec::new();
         }
-        let (mut quiet, mut loud, mut refused) = (Vec::new(), Vec::new(), Vec::new());
-        for item in self.optional_candidates(next_revision, is_missing) {
-            if self.is_placed[item] || self.item(item).invoked > until {
-                continue;
-            }
-            *steps = steps.saturating_sub(1);
-            match self.optional_effect(item) {
-                Effect::Objects => refused.push(item),
-                Effect::Nothing => {}
-                Effect::Quiet => quiet.push(item),
-                Effect::Revision => loud.push(item),
+        let count = self.items.required.len();
+        let mut quiet = Vec::new();
+        for item in count..count + self.items.optional.len() {
+            let Some(resource) = resource(&self.item(item).call) else { continue };
+            let is_wanted = wanting.iter().any(|&other| touches(&self.item(other).call, resource));
+            if is_wanted && self.optional_effect(item, until, steps) == Effect::Quiet {
+                quiet.push(item);
             }
         }
-        if !is_missing {
-            loud.clear();
-            refused.clear();
-        }
-        quiet.retain(|&item| {
-            let resource = resource(&self.item(item).call);
-            let mut wanting = objecting.iter().chain(&refused);
-            resource.is_some_and(|resource| {
-                wanting.any(|&other| touches(&self.item(other).call, resource))
-            })
-        });
-        quiet.append(&mut loud);
+        quiet.sort_by_key(|&item| self.likelihood(item, until));
         quiet
     }
 
-    /// Optional items worth a try. Where a put was seen at the missing revision, only what can put
-    /// that key, and what takes no revision.
-    fn optional_candidates(&self, next_revision: i64, is_missing: bool) -> Vec<usize> {
-        let count = self.items.required.len();
-        let all = count..count + self.items.optional.len();
-        let seen = self.observed.and_then(|observed| observed.put_at(next_revision));
-        match seen {
-            Some(key) if is_missing => {
-                let putters = self.putters.get(key).cloned().unwrap_or_default();
-                let mut candidates: Vec<usize> =
-                    all.filter(|&item| resource(&self.item(item).call).is_some()).collect();
-                candidates.extend(putters);
-                candidates
-            }
-            _ => all.collect(),
+    /// The higher, the sooner an optional item is tried. Leases that are overdue end in the order
+    /// in which they fell due; of the others, what was asked for last; leases that are not due end
+    /// only where nothing else helps.
+    fn likelihood(&self, item: usize, until: Time) -> (u8, u64) {
+        let item = self.item(item);
+        match item.operation {
+            None if item.due <= until => (2, u64::MAX - item.due.0),
+            None => (0, u64::MAX - item.due.0),
+            Some(_) => (1, item.invoked.0),
         }
     }
 
-    /// As `effect`; a refused operation objects.
-    fn optional_effect(&mut self, item: usize) -> Effect {
+    /// As `effect`; a refused operation objects, and one that cannot be placed now does nothing.
+    fn optional_effect(&mut self, item: usize, until: Time, steps: &mut u64) -> Effect {
+        if self.is_placed[item] || self.item(item).invoked > until {
+            return Effect::Nothing;
+        }
+        *steps = steps.saturating_sub(1);
         if self.model.refusals(&self.item(item).call).is_empty() {
             self.effect(item)
         } else {

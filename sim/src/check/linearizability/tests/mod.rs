@@ -1,6 +1,7 @@
 //! Witness and search against each other, and against an exhaustive search without any cleverness.
 
 mod generate;
+mod guided;
 mod hand;
 
 use detsim_reports::record::Time;

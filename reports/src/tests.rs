@@ -1,9 +1,10 @@
 //! Records written by hand, for tests: a healthy run, and one with a stale read while members fail.
 
 use crate::record::{
-    Applied, Blob, Body, Call, CheckReport, ClientId, Command, Committed, DeleteRange, Finding,
-    Header, Incident, Internals, KeyValue, MemberName, OpId, Operation, Outcome, Put, RaftRole,
-    RaftState, Range, RangeReply, Reply, RunRecord, Severity, Time, Verdict,
+    Applied, Blob, Body, Call, CheckReport, ClientId, Command, Committed, DeleteRange, Effect,
+    Fault, FaultKind, Finding, Header, Incident, Internals, KeyValue, Mark, MemberName, OpId,
+    Operation, Outcome, Put, RaftRole, RaftState, Range, RangeReply, Reply, RunRecord, Severity,
+    Time, Verdict,
 };
 
 /// Milliseconds since the run began.
@@ -125,9 +126,33 @@ impl History {
     }
 
     pub fn incident(&mut self, at: u64, members: &[usize], what: &str) {
-        let members = members.to_vec();
-        self.run.history.incidents.push(Incident { at: ms(at), members, what: what.to_owned() });
+        self.marked(at, members, what, Vec::new());
+    }
+
+    pub fn marked(&mut self, at: u64, members: &[usize], what: &str, marks: Vec<Mark>) {
+        let incident = Incident { marks, ..Incident::plain(ms(at), members.to_vec(), what) };
+        self.run.history.incidents.push(incident);
         self.reach(at);
+    }
+
+    pub fn starts(&mut self, at: u64, members: &[usize], what: &str) {
+        let marks = members.iter().map(|place| Mark::Started(*place)).collect();
+        self.marked(at, members, what, marks);
+    }
+
+    pub fn stops(&mut self, at: u64, members: &[usize], what: &str) {
+        let marks = members.iter().map(|place| Mark::Ended(*place)).collect();
+        self.marked(at, members, what, marks);
+    }
+
+    pub fn begins(&mut self, at: u64, (id, kind): (u32, FaultKind), on: &[usize], what: &str) {
+        let fault = Fault { id, kind, members: on.to_vec(), links: Vec::new() };
+        self.marked(at, on, what, vec![Mark::Begins(fault)]);
+    }
+
+    pub fn ends(&mut self, at: u64, faults: &[u32], what: &str) {
+        let end = |fault: &u32| Mark::Ends { fault: *fault, effect: Effect::new() };
+        self.marked(at, &[], what, faults.iter().map(end).collect());
     }
 
     pub fn raft(&mut self, at: u64, member: usize, role: RaftRole, term: u64, leader: u64) {
@@ -189,7 +214,7 @@ impl History {
 /// A write and a read, and nothing wrong.
 pub fn healthy() -> RunRecord {
     let mut history = History::new(1);
-    history.incident(0, &[0], "start n1");
+    history.starts(0, &[0], "start n1");
     let put = history.put(0, 1_000, "k", "v");
     history.wrote(put, 1_010, 2);
     let get = history.get(0, 1_020, "k");
@@ -205,7 +230,7 @@ pub fn healthy() -> RunRecord {
 pub fn stale_read() -> RunRecord {
     use RaftRole::{Candidate, Follower, Leader};
     let mut history = History::new(3);
-    history.incident(0, &[0, 1, 2], "start n1 n2 n3");
+    history.starts(0, &[0, 1, 2], "start n1 n2 n3");
     for member in 0..3 {
         history.raft(10, member, Follower, 1, 0);
     }
@@ -217,7 +242,7 @@ pub fn stale_read() -> RunRecord {
     history.wrote(first, 2_020, 2);
     let before = history.get(3, 2_500, "x");
     history.read(before, 2_510, 2, "x", Some(("1", 2)));
-    history.incident(3_000, &[0, 1, 2], "cut n1 | n2 n3");
+    history.begins(3_000, (0, FaultKind::Cut), &[0, 1, 2], "cut n1 | n2 n3");
     history.raft(4_200, 1, Candidate, 3, 0);
     history.raft(4_230, 1, Leader, 3, 2);
     history.raft(4_240, 2, Follower, 3, 2);
@@ -229,10 +254,10 @@ pub fn stale_read() -> RunRecord {
     history.read(stale, 6_004, 2, "x", Some(("1", 2)));
     let lost = history.put(6, 6_100, "x", "3");
     history.unknown(lost, 11_100);
-    history.incident(7_000, &[2], "kill n3");
-    history.incident(8_000, &[2], "start n3");
+    history.stops(7_000, &[2], "kill n3");
+    history.starts(8_000, &[2], "start n3");
     history.raft_again(8_050, 2, 1, Follower, 3, 2);
-    history.incident(9_000, &[0, 1, 2], "heal n1 | n2 n3");
+    history.ends(9_000, &[0], "heal n1 | n2 n3");
     history.raft(9_100, 0, Follower, 3, 2);
     history.incident(12_000, &[], "heal");
     history.entry(1_120, 2, 2, 1, None);

@@ -2,8 +2,8 @@
 //! is long is cut, and says so.
 
 use crate::record::{
-    Alarm, AlarmEntry, Blob, Body, Call, Compare, Event, KeyValue, Operation, Operator, Outcome,
-    Range, RangeReply, Reply, Target, Txn, TxnOp, TxnOpReply, TxnReply, WatchMessage,
+    Alarm, AlarmEntry, Blob, Body, Call, Compare, Effect, Event, KeyValue, Operation, Operator,
+    Outcome, Range, RangeReply, Reply, Target, Txn, TxnOp, TxnOpReply, TxnReply, WatchMessage,
 };
 
 /// Characters of a key or value that are shown.
@@ -329,6 +329,13 @@ fn listed<T>(items: &[T], word: impl Fn(&T) -> String) -> String {
         words.push(format!("{} more", items.len() - LISTED_MAX));
     }
     words.join(", ")
+}
+
+/// What a fault did, most first: `12 messages lost`.
+pub fn effect(effect: &Effect) -> Vec<String> {
+    let mut said: Vec<(&String, &u64)> = effect.iter().collect();
+    said.sort_by_key(|(_, many)| std::cmp::Reverse(**many));
+    said.into_iter().map(|(what, many)| format!("{many} {what}")).collect()
 }
 
 #[cfg(test)]

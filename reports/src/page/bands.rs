@@ -1,8 +1,9 @@
-//! Faults as bands in time: what began one, whom it concerns, what ended it.
+//! Faults as bands in time: what began one, whom it concerns, what ended it and what it did.
 
-use super::incident::{self, Happening};
+use std::collections::BTreeMap;
+
 use super::lives::Lives;
-use crate::record::{Incident, RunRecord};
+use crate::record::{Effect, Fault, FaultKind, Incident, Mark, RunRecord};
 
 /// A fault from its beginning to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,7 +12,7 @@ pub struct Band {
     pub from: u64,
     /// When it ends; nothing if it lasts to the end of the run.
     pub to: Option<u64>,
-    /// `network`, `down`, `pause`, `disk`, `clock`, or `moment` for what takes no time.
+    /// `network`, `down`, `pause`, `process`, `disk`, `clock`, or `moment` for what is no fault.
     pub kind: &'static str,
     /// The incident that began it.
     pub what: String,
@@ -19,147 +20,82 @@ pub struct Band {
     pub ended_by: String,
     /// Whom it concerns; empty for the whole cluster.
     pub members: Vec<usize>,
-    /// What an incident must say to end it.
-    until: Until,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Until {
-    /// The same sides, healed or given another quality.
-    Sides(String),
-    /// Members that are still frozen.
-    Resumed(Vec<usize>),
-    /// Members whose disks are still bad.
-    Recovered(Vec<usize>),
-    /// The opposite of a clock's fault.
-    Opposite(String),
-    /// Nothing.
-    Never,
+    /// What it did.
+    pub effect: Effect,
 }
 
 /// Faults of a run in the order of their beginnings.
 pub fn bands(run: &RunRecord, lives: &Lives) -> Vec<Band> {
-    let normal = normal_link(&run.plan);
     let mut bands = Vec::new();
+    // Places of the bands of faults that last.
+    let mut open: BTreeMap<u32, usize> = BTreeMap::new();
     for incident in &run.history.incidents {
-        let happening = incident::read(&incident.what);
-        end(&mut bands, incident, &happening);
-        begin(&mut bands, incident, happening, normal.as_deref(), lives);
-    }
-    // A jump that is not undone is a moment, not a state.
-    for band in bands.iter_mut().filter(|band| band.to.is_none() && is_jump(band)) {
-        band.to = Some(band.from);
+        for mark in &incident.marks {
+            match mark {
+                Mark::Begins(fault) => {
+                    open.insert(fault.id, bands.len());
+                    bands.push(band(incident, fault));
+                }
+                Mark::Happens { fault, effect } => {
+                    let (to, effect) = (Some(incident.at.0), effect.clone());
+                    bands.push(Band { to, effect, ..band(incident, fault) });
+                }
+                Mark::Ends { fault, effect } => {
+                    let Some(place) = open.remove(fault) else { continue };
+                    let band: &mut Band = &mut bands[place];
+                    band.to = Some(incident.at.0);
+                    band.ended_by.clone_from(&incident.what);
+                    band.effect.clone_from(effect);
+                }
+                Mark::Started(_) | Mark::Ended(_) => {}
+            }
+        }
+        bands.extend(down(incident, lives));
     }
     bands
 }
 
-fn begin(
-    bands: &mut Vec<Band>,
-    incident: &Incident,
-    happening: Happening,
-    normal: Option<&str>,
-    lives: &Lives,
-) {
-    let from = incident.at.0;
-    let mut ended_by = String::new();
-    let (kind, until, to) = match happening {
-        Happening::Cut(sides) => ("network", Until::Sides(sides), None),
-        Happening::Link { settings, .. } if Some(settings.as_str()) == normal => return,
-        Happening::Link { sides, .. } => ("network", Until::Sides(sides), None),
-        Happening::Pause => ("pause", Until::Resumed(incident.members.clone()), None),
-        Happening::Disk(fault) if fault == "recover" => return,
-        Happening::Disk(fault) if is_lasting(&fault) => {
-            ("disk", Until::Recovered(incident.members.clone()), None)
-        }
-        Happening::Disk(_) => ("disk", Until::Never, Some(from)),
-        Happening::Clock(fault) => match opposite(&fault) {
-            Some(opposite) if !was_undone(bands, incident) => {
-                ("clock", Until::Opposite(opposite), None)
-            }
-            _ => return,
-        },
-        Happening::Down | Happening::Exit => {
-            let up = |place: &usize| lives.up_after(*place, from);
-            let ups: Option<Vec<u64>> = incident.members.iter().map(up).collect();
-            let to = ups.and_then(|ups| ups.into_iter().max());
-            if to == Some(from) {
-                return;
-            }
-            if to.is_some() {
-                "started again".clone_into(&mut ended_by);
-            }
-            ("down", Until::Never, to)
-        }
-        Happening::Moment | Happening::Restart if !incident.what.is_empty() => {
-            ("moment", Until::Never, Some(from))
-        }
-        _ => return,
-    };
-    let (what, members) = (incident.what.clone(), incident.members.clone());
-    bands.push(Band { from, to, kind, what, ended_by, members, until });
-}
-
-/// Whether an incident ended a band just now and is nothing else.
-fn was_undone(bands: &[Band], incident: &Incident) -> bool {
-    bands.iter().any(|band| band.to == Some(incident.at.0) && band.ended_by == incident.what)
-}
-
-fn end(bands: &mut [Band], incident: &Incident, happening: &Happening) {
-    for band in bands.iter_mut().filter(|band| band.to.is_none() && band.kind != "down") {
-        let mut is_over = *happening == Happening::HealAll;
-        let jumps = is_jump(band);
-        match (&mut band.until, happening) {
-            (Until::Sides(sides), Happening::Heal(healed)) => is_over = sides == healed,
-            (Until::Sides(sides), Happening::Link { sides: linked, .. }) => {
-                is_over = sides == linked && band.what.starts_with("link");
-            }
-            (
-                Until::Resumed(frozen),
-                Happening::Resume | Happening::Down | Happening::Exit | Happening::Start,
-            ) => {
-                frozen.retain(|place| !incident.members.contains(place));
-                is_over = frozen.is_empty();
-            }
-            (Until::Recovered(bad), Happening::Disk(fault)) if fault == "recover" => {
-                bad.retain(|place| !incident.members.contains(place));
-                is_over = bad.is_empty();
-            }
-            (Until::Opposite(opposite), Happening::Clock(fault)) => {
-                is_over = opposite == fault && band.members == incident.members;
-            }
-            (Until::Opposite(_), _) if jumps => is_over = false,
-            _ => {}
-        }
-        if is_over {
-            band.to = Some(incident.at.0);
-            band.ended_by.clone_from(&incident.what);
-        }
+fn band(incident: &Incident, fault: &Fault) -> Band {
+    let ends = fault.links.iter().flat_map(|(from, to)| [*from, *to]).flatten();
+    let mut members: Vec<usize> = fault.members.iter().copied().chain(ends).collect();
+    members.sort_unstable();
+    members.dedup();
+    Band {
+        from: incident.at.0,
+        to: None,
+        kind: name(fault.kind),
+        what: incident.what.clone(),
+        ended_by: String::new(),
+        members,
+        effect: Effect::new(),
     }
 }
 
-fn is_jump(band: &Band) -> bool {
-    band.kind == "clock" && band.what.contains("jump=")
-}
-
-fn is_lasting(fault: &str) -> bool {
-    matches!(fault, "hang" | "full") || fault.starts_with("sync-latency=")
-}
-
-/// What undoes a clock's fault; nothing for what is itself the end of one.
-fn opposite(fault: &str) -> Option<String> {
-    let (kind, value) = fault.split_once('=')?;
-    match (kind, value.split_at_checked(1)?) {
-        ("jump", ("+", by)) => Some(format!("jump=-{by}")),
-        ("jump", ("-", by)) => Some(format!("jump=+{by}")),
-        ("drift", (_, "0ppm")) => None,
-        ("drift", _) => Some("drift=+0ppm".to_owned()),
+/// Processes that ended, until all of them run again.
+fn down(incident: &Incident, lives: &Lives) -> Option<Band> {
+    let ended = |mark: &Mark| match mark {
+        Mark::Ended(place) => Some(*place),
         _ => None,
+    };
+    let members: Vec<usize> = incident.marks.iter().filter_map(ended).collect();
+    let from = incident.at.0;
+    let ups: Option<Vec<u64>> = members.iter().map(|place| lives.up_after(*place, from)).collect();
+    let to = ups.and_then(|ups| ups.into_iter().max());
+    if members.is_empty() || to == Some(from) {
+        return None;
     }
+    let ended_by = if to.is_some() { "started again".to_owned() } else { String::new() };
+    let (what, effect) = (incident.what.clone(), Effect::new());
+    Some(Band { from, to, kind: "down", what, ended_by, members, effect })
 }
 
-/// The quality of links that a plan says is normal, as the end of a `link` fault names it.
-fn normal_link(plan: &str) -> Option<String> {
-    let option = plan.lines().find(|line| line.starts_with("option "))?;
-    let latency = option.split(' ').find(|word| word.starts_with("latency="))?;
-    Some(format!("{latency} loss=0%"))
+const fn name(kind: FaultKind) -> &'static str {
+    match kind {
+        FaultKind::Cut | FaultKind::Link | FaultKind::Connection => "network",
+        FaultKind::Pause => "pause",
+        FaultKind::Processor | FaultKind::KillToCome => "process",
+        FaultKind::Disk | FaultKind::Damage => "disk",
+        FaultKind::Clock => "clock",
+        FaultKind::Stop | FaultKind::Operation => "moment",
+    }
 }

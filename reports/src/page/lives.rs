@@ -3,8 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::incident::{self, Happening};
-use crate::record::{Incident, RaftRole, RaftState, RunRecord};
+use crate::record::{Mark, RaftRole, RaftState, RunRecord};
 
 /// What a member is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,7 +65,7 @@ impl Lives {
             while let Some(state) = raft.next_if(|state| state.at < incident.at) {
                 see(&mut members, &places, state);
             }
-            happen(&mut members, incident);
+            incident.marks.iter().for_each(|mark| happen(&mut members, incident.at.0, mark));
         }
         raft.for_each(|state| see(&mut members, &places, state));
         Lives(members.into_iter().map(|member| member.end(run.history.ended.0)).collect())
@@ -99,7 +98,6 @@ fn identities(run: &RunRecord) -> BTreeMap<u64, usize> {
 struct Member {
     segments: Vec<Segment>,
     incarnation: Option<u32>,
-    is_restarting: bool,
 }
 
 impl Member {
@@ -145,29 +143,11 @@ impl Member {
     }
 }
 
-fn happen(members: &mut [Member], incident: &Incident) {
-    let at = incident.at.0;
-    let happening = incident::read(&incident.what);
-    for place in &incident.members {
-        let Some(member) = members.get_mut(*place) else { continue };
-        match happening {
-            Happening::Start => member.come_up(at),
-            Happening::Restart => {
-                member.is_restarting = member.now() != State::Down;
-                member.come_up(at);
-            }
-            Happening::Down => {
-                member.is_restarting = false;
-                member.go_down(at);
-            }
-            Happening::Exit => {
-                member.go_down(at);
-                if std::mem::take(&mut member.is_restarting) {
-                    member.come_up(at);
-                }
-            }
-            _ => {}
-        }
+fn happen(members: &mut [Member], at: u64, mark: &Mark) {
+    match mark {
+        Mark::Started(place) => members.get_mut(*place).into_iter().for_each(|it| it.come_up(at)),
+        Mark::Ended(place) => members.get_mut(*place).into_iter().for_each(|it| it.go_down(at)),
+        Mark::Begins(_) | Mark::Ends { .. } | Mark::Happens { .. } => {}
     }
 }
 

@@ -7,7 +7,6 @@
 //! The page is a function of the record.
 
 mod bands;
-mod incident;
 mod keys;
 mod lanes;
 mod lives;

@@ -3,7 +3,7 @@
 
 use super::lives::{Lives, State};
 use super::*;
-use crate::record::{Blob, Finding, Incident, Severity};
+use crate::record::{Blob, Effect, Fault, FaultKind, Finding, Incident, Mark, Severity};
 use crate::tests::{History, healthy, ms, stale_read};
 
 /// What the page's script is given.
@@ -121,35 +121,57 @@ fn faults_last_until_something_ends_them() {
         ]
     );
     let mut history = History::new(3);
-    history.incident(0, &[0, 1, 2], "start n1 n2 n3");
-    history.incident(10, &[0], "disk n1 hang");
-    history.incident(20, &[1, 2], "pause n2 n3");
+    history.starts(0, &[0, 1, 2], "start n1 n2 n3");
+    history.begins(10, (0, FaultKind::Disk), &[0], "disk n1 hang");
+    history.begins(20, (1, FaultKind::Pause), &[1, 2], "pause n2 n3");
     history.incident(30, &[1], "resume n2");
-    history.incident(40, &[2], "resume n3");
-    history.incident(50, &[0], "clock n1 jump=+3s");
-    history.incident(60, &[0], "clock n1 jump=-3s");
-    history.incident(70, &[0], "clock n1 jump=+9s");
-    history.incident(80, &[0, 1], "link n1 | n2 latency=50ms..1s loss=0%");
-    history.incident(90, &[0, 1], "link n1 | n2 latency=200us..1ms loss=0%");
-    history.incident(100, &[0], "disk n1 recover");
-    history.incident(110, &[1], "n2 exits code=0");
-    history.incident(120, &[0, 1], "cut n1 -> n2 class=votes");
-    history.incident(130, &[], "heal");
-    history.run.plan = "seed 1\noption client-timeout=5s latency=200us..1ms recovery=10s\n".into();
+    history.ends(40, &[1], "resume n3");
+    history.begins(50, (2, FaultKind::Clock), &[0], "clock n1 freeze-wall");
+    history.begins(60, (3, FaultKind::Processor), &[0], "processor n1 step=2ms");
+    history.ends(100, &[0], "disk n1 recover");
+    history.stops(110, &[1], "n2 exits code=0");
+    history.ends(130, &[2, 99], "heal");
+    let fault = Fault { id: 4, kind: FaultKind::Connection, members: vec![], links: vec![] };
+    let effect: Effect = [("connections reset".to_owned(), 2)].into();
+    history.marked(140, &[], "reset n1 | n2", vec![Mark::Happens { fault, effect }]);
     let ends: Vec<Option<u64>> = band_texts(&history.run).into_iter().map(|it| it.1).collect();
+    let reset = Some(140);
     assert_eq!(
         ends,
-        [Some(100), Some(40), Some(60), Some(70), Some(90), None, Some(130)],
-        "hang, pause, jump, jump that stays, link, exit, cut"
+        [Some(100), Some(40), Some(130), None, None, reset],
+        "hang, pause, wall clock, slow processor, exit, reset"
     );
+    let data = view(&page(&history.run));
+    assert_eq!(data["bands"][5]["effect"], serde_json::json!(["2 connections reset"]));
+    assert_eq!(data["bands"][3]["kind"], "process");
+}
+
+#[test]
+fn a_finding_names_every_fault_that_lasts() {
+    let mut run = stale_read();
+    let mut history = History::new(3);
+    history.starts(0, &[0, 1, 2], "start n1 n2 n3");
+    history.begins(10, (0, FaultKind::Clock), &[0], "clock n1 freeze-wall");
+    history.begins(20, (1, FaultKind::Processor), &[1], "processor n2 step=2ms");
+    history.begins(30, (2, FaultKind::Damage), &[2], "disk n3 rot-value");
+    history.begins(40, (3, FaultKind::Disk), &[1], "disk n2 syncs-lie");
+    history.ends(50, &[3], "disk n2 recover");
+    run.history.incidents = history.run.history.incidents;
+    assert!(page(&run).contains(
+        "clock n1 freeze-wall since 0.010 s, processor n2 step=2ms since 0.020 s, \
+         disk n3 rot-value since 0.030 s."
+    ));
 }
 
 #[test]
 fn a_member_that_is_asked_to_restart_comes_back() {
     let mut history = History::new(1);
-    history.incident(0, &[0], "start n1");
-    history.incident(10, &[0], "restart n1");
-    history.incident(20, &[0], "n1 exits code=0");
+    history.starts(0, &[0], "start n1");
+    let fault = Fault { id: 0, kind: FaultKind::Stop, members: vec![0], links: vec![] };
+    let marks = vec![Mark::Happens { fault, effect: Effect::new() }];
+    history.marked(10, &[0], "restart n1", marks);
+    history.stops(20, &[0], "n1 exits code=0");
+    history.starts(20, &[0], "start n1");
     history.incident(30, &[], "heal");
     let lives = Lives::of(&history.run);
     assert!(lives.0[0].iter().all(|it| it.state == State::Up));
@@ -160,7 +182,7 @@ fn a_member_that_is_asked_to_restart_comes_back() {
 fn hostile_values_stay_text() {
     let evil = "</script><script>alert(1)</script>";
     let mut history = History::new(1);
-    history.incident(0, &[0], &format!("start {evil}"));
+    history.starts(0, &[0], &format!("start {evil}"));
     let put = history.put(0, 1, evil, "<!--<b>&\u{202e}");
     history.unknown(put, 5);
     let mut run = history.run;
@@ -213,6 +235,7 @@ fn run_put(history: &mut History, op: crate::record::OpId, bytes: &'static [u8])
 #[test]
 fn an_empty_record_has_a_page() {
     let mut run = History::new(0).run;
-    run.history.incidents.push(Incident { at: ms(1), members: vec![4], what: "kill n5".into() });
+    let marks = vec![Mark::Ended(4), Mark::Ends { fault: 3, effect: Effect::new() }];
+    run.history.incidents.push(Incident { marks, ..Incident::plain(ms(1), vec![4], "kill n5") });
     assert!(page(&run).contains("Nothing was found."));
 }

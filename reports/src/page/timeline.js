@@ -166,7 +166,7 @@ function describe(hit) {
     const end = band.to === null ? "to the end" : band.to > band.from ? `to ${seconds(band.to)} s (${span(band.to - band.from)})` : "";
     const lines = [band.what, `${seconds(band.from)} s ${end}`];
     if (band.ended_by && band.ended_by !== "started again") lines.push(`ended by: ${band.ended_by}`);
-    return lines.concat(effects(band));
+    return lines.concat(band.effect, effects(band));
   }
   const [from, to, what, term, leader] = hit.segment;
   const lines = [`${memberName(hit.member)}: ${STATES[what]}${what > UP ? ` in term ${term}` : ""}`];

@@ -50,6 +50,8 @@ struct BandView<'a> {
     what: &'a str,
     ended_by: &'a str,
     members: &'a [usize],
+    /// What it did: `12 messages lost`.
+    effect: Vec<String>,
 }
 
 /// Operations by number, a column for each of their properties.
@@ -146,6 +148,7 @@ impl<'a> BandView<'a> {
             what: &band.what,
             ended_by: &band.ended_by,
             members: &band.members,
+            effect: words::effect(&band.effect),
         }
     }
 }

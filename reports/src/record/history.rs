@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Outcome, WatchMessage};
+use super::{Call, Incident, Outcome, WatchMessage};
 
 /// Nanoseconds since the run began.
 #[derive(
@@ -73,18 +73,6 @@ pub struct Watched {
     pub at: Time,
     /// What it was.
     pub message: WatchMessage,
-}
-
-/// Something the harness did, or a member's process did by itself: a fault begins or ends, a member
-/// starts or exits. For the reader and for checkers that need to know when faults ended.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Incident {
-    /// When.
-    pub at: Time,
-    /// Whom it concerns; empty for the whole cluster.
-    pub members: Vec<usize>,
-    /// What, in the scenario language's words.
-    pub what: String,
 }
 
 /// A member's process ended by itself. What the harness killed, cut off or asked to stop is an

@@ -3,12 +3,14 @@
 
 mod call;
 mod history;
+mod incident;
 mod internal;
 mod raft;
 mod run;
 
 pub use call::*;
 pub use history::*;
+pub use incident::*;
 pub use internal::*;
 pub use raft::*;
 pub use run::*;

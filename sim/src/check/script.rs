@@ -118,11 +118,7 @@ impl Script {
 
     /// The harness did something.
     pub fn incident(&mut self, at: u64, member: usize, what: &str) {
-        self.history.incidents.push(Incident {
-            at: us(at),
-            members: vec![member],
-            what: what.to_owned(),
-        });
+        self.history.incidents.push(Incident::plain(us(at), vec![member], what));
     }
 }
 

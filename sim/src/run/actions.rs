@@ -8,6 +8,7 @@ use detsim_reports::record::Incident;
 
 use super::member::{Excuse, expand, launch};
 use super::runner::{Runner, Stop};
+use super::troubles::{Subject, Trouble};
 use crate::language::ast::{Action, Direction, Sides, StartAction, Target, Targets};
 use crate::language::value::Settings;
 use crate::world::{End, Launch, LinkQuality, MessageClass, NetworkFault, WorldError};
@@ -71,6 +72,14 @@ impl Runner<'_> {
         };
         if let Some(done) = &done {
             let members = self.concerned(done);
+            let moment = match done {
+                Action::Stop(_) | Action::Restart(_) => Some(Trouble::Stop),
+                Action::Ask(_) => Some(Trouble::Operation),
+                _ => None,
+            };
+            for &place in &members {
+                moment.into_iter().for_each(|moment| self.befalls(moment, place));
+            }
             self.incident(members, done.to_string());
             self.note_fault(done);
         }
@@ -83,6 +92,7 @@ impl Runner<'_> {
                 .links(sides, |runner, from, to| {
                     runner.world.network(&NetworkFault::Cut { from, to, class: *class })?;
                     runner.faults.cuts.push((from, to, *class));
+                    runner.troubles.begin(Trouble::Cut(*class), Subject::Link(from, to));
                     Ok(())
                 })?
                 .map(|sides| Action::Cut(sides, *class)),
@@ -90,16 +100,20 @@ impl Runner<'_> {
                 .links(sides, |runner, from, to| {
                     runner.world.network(&NetworkFault::Heal { from, to })?;
                     runner.faults.cuts.retain(|cut| (cut.0, cut.1) != (from, to));
+                    let is_cut = |it| matches!(it, Trouble::Cut(_));
+                    runner.troubles.end(Subject::Link(from, to), is_cut);
                     Ok(())
                 })?
                 .map(|sides| Action::Heal(Some(sides))),
             Action::Reset(sides) => self
                 .links(sides, |runner, from, to| {
+                    runner.troubles.begin(Trouble::Connection, Subject::Link(from, to));
                     runner.world.network(&NetworkFault::Reset { from, to })
                 })?
                 .map(Action::Reset),
             Action::HalfOpen(sides) => self
                 .links(sides, |runner, from, to| {
+                    runner.troubles.begin(Trouble::Connection, Subject::Link(from, to));
                     runner.world.network(&NetworkFault::HalfOpen { from, to })
                 })?
                 .map(Action::HalfOpen),
@@ -110,10 +124,14 @@ impl Runner<'_> {
                 self.links(sides, |runner, from, to| {
                     let quality = quality.clone();
                     runner.world.network(&NetworkFault::Quality { from, to, quality })?;
-                    match is_bad {
-                        true => runner.faults.bad_links.insert((from, to)),
-                        false => runner.faults.bad_links.remove(&(from, to)),
-                    };
+                    let link = Subject::Link(from, to);
+                    if is_bad {
+                        runner.faults.bad_links.insert((from, to));
+                        runner.troubles.begin(Trouble::Quality, link);
+                    } else {
+                        runner.faults.bad_links.remove(&(from, to));
+                        runner.troubles.end(link, |it| it == Trouble::Quality);
+                    }
                     Ok(())
                 })?
                 .map(|sides| Action::Link(sides, settings.clone()))
@@ -155,6 +173,10 @@ impl Runner<'_> {
                 self.each(targets, Source::Statement, move |runner, place| {
                     runner.world.processor(place, step)?;
                     runner.members[place].is_slow = !step.is_zero();
+                    match step.is_zero() {
+                        true => runner.eases(Trouble::Processor, place),
+                        false => runner.befalls(Trouble::Processor, place),
+                    }
                     Ok(true)
                 })?
                 .map(|targets| action.clone().aimed_at(targets))
@@ -166,7 +188,8 @@ impl Runner<'_> {
     /// Records what happened.
     pub(super) fn incident(&mut self, members: Vec<usize>, what: String) {
         let at = self.world.now();
-        self.history.incidents.push(Incident { at, members, what });
+        let marks = self.troubles.take_marks();
+        self.history.incidents.push(Incident { at, members, what, marks });
     }
 
     /// Keeps `healed` what it says: when the last fault ended.
@@ -290,8 +313,12 @@ impl Runner<'_> {
             self.join_era(place);
         }
         self.world.start(place, &launch)?;
+        self.troubles.started(place);
         let now = self.world.now();
         let was_started = self.was_started(place);
+        if launch.wipe {
+            self.eases(Trouble::Damage, place);
+        }
         let member = &mut self.members[place];
         if launch.wipe {
             // A member that begins anew has promised nothing, unless it is the same member still.
@@ -395,6 +422,7 @@ impl Runner<'_> {
         member.is_paused = false;
         member.is_stopping = false;
         member.is_downed = self.in_fault;
+        self.troubles.ended(place);
     }
 
     fn act_power_loss(
@@ -418,7 +446,8 @@ impl Runner<'_> {
                 }
                 let member = &mut self.members[place];
                 member.has_disk_fault &= !std::mem::take(&mut member.is_read_only);
-                member.is_intact &= !std::mem::take(&mut member.is_treacherous);
+                self.eases(Trouble::ReadOnly, place);
+                self.note_lost_power(place);
             }
         }
         Ok(named)
@@ -430,6 +459,7 @@ impl Runner<'_> {
         }
         self.world.pause(place)?;
         self.members[place].is_paused = true;
+        self.befalls(Trouble::Pause, place);
         Ok(true)
     }
 
@@ -439,6 +469,7 @@ impl Runner<'_> {
         }
         self.world.resume(place)?;
         self.members[place].is_paused = false;
+        self.eases(Trouble::Pause, place);
         Ok(true)
     }
 

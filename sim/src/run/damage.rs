@@ -11,6 +11,7 @@ use detsim_reports::record::{Severity, Time};
 
 use super::member::{Excuse, Role, launch};
 use super::runner::{Runner, Stop};
+use super::troubles::Trouble;
 use crate::language::ast::Flag;
 use crate::world::{ClockFault, DiskFault, NetworkFault, Occasion, Trap, WorldError};
 
@@ -36,6 +37,10 @@ impl Runner<'_> {
         }
         self.world.trap(place, trap)?;
         self.members[place].trap = trap;
+        match trap {
+            Some(_) => self.befalls(Trouble::Trap, place),
+            None => self.eases(Trouble::Trap, place),
+        }
         Ok(true)
     }
 
@@ -44,19 +49,30 @@ impl Runner<'_> {
         self.in_fault = true;
         self.went_down(place);
         self.in_fault = false;
-        let member = &mut self.members[place];
-        let trap = member.trap.take();
+        let trap = self.members[place].trap.take();
+        self.eases(Trouble::Trap, place);
         let is_power = trap.is_some_and(|trap| trap.power);
         if is_power {
-            member.is_intact &= !std::mem::take(&mut member.is_treacherous);
+            self.note_lost_power(place);
         }
         let what = if is_power { "power-loss" } else { "kill" };
-        let what = format!("{what} {}", member.name);
+        let what = format!("{what} {}", self.members[place].name);
         self.incident(vec![place], what);
         self.faults.any = true;
         self.note_healed();
         if let Some(back) = trap.and_then(|trap| trap.back) {
             self.returning.push((self.world.now().after(back), place));
+        }
+    }
+
+    /// A machine has lost its power: what its disk has not kept of what it had synced is gone.
+    pub(super) fn note_lost_power(&mut self, place: usize) {
+        self.eases(Trouble::Unsafe, place);
+        let member = &mut self.members[place];
+        let has_lost = std::mem::take(&mut member.is_treacherous);
+        member.is_intact &= !has_lost;
+        if has_lost {
+            self.befalls(Trouble::Damage, place);
         }
     }
 
@@ -74,6 +90,7 @@ impl Runner<'_> {
 
     pub(super) fn act_clock(&mut self, place: usize, fault: ClockFault) -> Result<(), WorldError> {
         self.world.clock(place, fault)?;
+        self.troubles.clock(place, fault);
         match fault {
             ClockFault::JumpWall { .. } => {}
             ClockFault::Drift { ppm } => self.members[place].has_drift = ppm != 0,
@@ -86,6 +103,7 @@ impl Runner<'_> {
 
     pub(super) fn act_disk(&mut self, place: usize, fault: &DiskFault) -> Result<(), WorldError> {
         self.world.disk(place, fault)?;
+        self.troubles.disk(place, fault);
         let member = &mut self.members[place];
         match fault {
             DiskFault::SyncLatency(_) | DiskFault::Hang => member.has_disk_fault = true,
@@ -157,6 +175,7 @@ impl Runner<'_> {
         }
         self.faults.cuts.clear();
         self.faults.bad_links.clear();
+        self.troubles.end_where(|trouble, _| matches!(trouble, Trouble::Cut(_) | Trouble::Quality));
         for place in 0..self.members.len() {
             let member = &mut self.members[place];
             member.is_remembered = false;
@@ -169,13 +188,17 @@ impl Runner<'_> {
             if self.members[place].is_slow {
                 self.world.processor(place, Duration::ZERO)?;
                 self.members[place].is_slow = false;
+                self.eases(Trouble::Processor, place);
             }
             self.act_trap(place, None)?;
+            // What ends now ends with the healing, not with what it brings about.
+            let ended = self.troubles.take_marks();
             if self.act_resume(place)? {
                 let what = format!("resume {}", self.members[place].name);
                 self.incident(vec![place], what);
             }
             self.bring_back(place)?;
+            self.troubles.give_back(ended);
         }
         self.allow_for_joining();
         Ok(())
@@ -225,6 +248,9 @@ impl Runner<'_> {
                 if member.excuse == Excuse::FilesDamaged {
                     let member = &mut self.members[place];
                     (member.is_intact, member.excuse) = (true, Excuse::None);
+                    let what = format!("{} serves from files that were damaged", member.name);
+                    self.eases(Trouble::Damage, place);
+                    self.incident(vec![place], what);
                     continue;
                 }
                 let name = &self.members[place].name;

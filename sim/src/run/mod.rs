@@ -18,6 +18,7 @@ mod restores;
 mod runner;
 mod targets;
 mod traffic;
+mod troubles;
 
 use detsim_reports::record::{CheckReport, Finding, Internals, RunRecord, Severity, Time, Verdict};
 

@@ -11,6 +11,7 @@ use detsim_reports::record::{Call, OpId, Outcome, Restored, Severity};
 use super::by_hand::compare;
 use super::member::{Excuse, Role, expand, launch};
 use super::runner::{Runner, Stop};
+use super::troubles::Trouble;
 use crate::language::ast::{self, Answer};
 use crate::language::value::Value;
 use crate::world::{Exit, Restore};
@@ -58,6 +59,9 @@ impl Runner<'_> {
         }
         let from = restore.settings.text("from").unwrap_or_default();
         let saved = self.saved(from)?;
+        for &place in &places {
+            self.befalls(Trouble::Operation, place);
+        }
         self.incident(places.clone(), concrete.to_string());
         let mut done = Vec::new();
         for &place in &places {
@@ -193,6 +197,7 @@ impl Runner<'_> {
             Some((of, ending)) if *of == place => {
                 *ending = Some(Ending::Killed(trap.and_then(|trap| trap.back)));
                 self.members[place].trap = None;
+                self.eases(Trouble::Trap, place);
                 let name = self.members[place].name.clone();
                 let is_power = trap.is_some_and(|trap| trap.power);
                 let what = if is_power { "power-loss" } else { "kill" };
@@ -222,6 +227,7 @@ impl Runner<'_> {
             self.origins.len() - 1
         });
         self.enter(place, at + 1);
+        self.eases(Trouble::Damage, place);
         let member = &mut self.members[place];
         (member.is_intact, member.is_treacherous) = (true, false);
         (member.has_new_identity, member.is_joining, member.is_leaving) = (false, false, false);

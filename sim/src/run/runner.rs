@@ -15,6 +15,7 @@ use super::options::Options;
 use super::plan::Plan;
 use super::restores::{Ending, Origin};
 use super::traffic::{Traffic, Way};
+use super::troubles::Troubles;
 use crate::language::ast::{Flag, Named, Statement, Target};
 use crate::language::value::{Entry, Kind, Settings, Value};
 use crate::seed::{Draw, Streams};
@@ -78,6 +79,8 @@ pub struct Runner<'w> {
     pub(super) history: History,
     pub(super) traffic: Traffic,
     pub(super) faults: Faults,
+    /// Which of them last, and with whom.
+    pub(super) troubles: Troubles,
     /// What is done now is a fault at a time, which healing undoes.
     pub(super) in_fault: bool,
     pub(super) schedule: Schedule,
@@ -122,6 +125,7 @@ impl<'w> Runner<'w> {
             is_config_doubtful: false,
             history,
             faults: Faults::default(),
+            troubles: Troubles::default(),
             in_fault: false,
             schedule: Schedule::default(),
             asked: BTreeMap::new(),
@@ -388,6 +392,8 @@ impl<'w> Runner<'w> {
         member.is_up = false;
         member.is_paused = false;
         let what = format!("{} exits code={} {}", member.name, exit.code, exit.reason);
+        self.troubles.ended(place);
+        let member = &mut self.members[place];
         if !was_asked {
             let is_early = member.is_joining
                 && has_faults
@@ -404,6 +410,7 @@ impl<'w> Runner<'w> {
             member.exit = Some(self.history.exits.len());
             member.is_downed |= member.excuse == Excuse::DiskFailed;
             member.fails_to_write = false;
+            self.troubles.failed(place);
             self.history.exits.push(ProcessExit {
                 at,
                 member: place,

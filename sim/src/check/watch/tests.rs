@@ -273,7 +273,7 @@ fn a_watch_on_a_host_that_lost_its_power_is_owed_nothing() {
         script.history.healed = Some(us(100));
         script.history.survivors = vec![0, 1, 2];
         script.history.ended = us(2_000);
-        let incident = Incident { at: us(at), members: vec![0], what: what.to_owned() };
+        let incident = Incident::plain(us(at), vec![0], what);
         script.history.incidents.push(incident);
         let mut partial = with_created(batches());
         partial.pop();

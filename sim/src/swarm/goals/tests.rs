@@ -39,7 +39,7 @@ fn run() -> RunRecord {
 
 fn incident(run: &mut RunRecord, at: u64, members: &[usize], what: &str) {
     let members = members.to_vec();
-    run.history.incidents.push(Incident { at: ms(at), members, what: what.to_owned() });
+    run.history.incidents.push(Incident::plain(ms(at), members, what));
 }
 
 fn raft(run: &mut RunRecord, at: u64, member: usize, (term, role): (u64, RaftRole), last: u64) {

@@ -100,7 +100,9 @@ impl Driven {
                 Output::Log(staged) => {
                     self.writer.append(staged.number(), staged.write()).unwrap();
                     let receipt = self.writer.commit().unwrap();
-                    self.inputs.push_back(Input::LogDurable(staged.release(receipt)));
+                    if staged.is_awaited() {
+                        self.inputs.push_back(Input::LogDurable(staged.release(receipt)));
+                    }
                 }
                 Output::Database(write) => {
                     let receipt = self.backend.commit(&[write]).map_err(refusal)?;

@@ -122,7 +122,7 @@ pub(super) struct Consensus {
     next_tick: Monotonic,
     last_tick: Monotonic,
     outstanding: VecDeque<Outstanding>,
-    /// Messages without a write of their own, behind the writes before them.
+    /// Messages without a write that is synced, behind the writes before them.
     behind: VecDeque<Behind>,
     next_number: u64,
     tick_waits_for: Option<LogNumber>,
@@ -507,7 +507,12 @@ impl Consensus {
             }
             let entries = entries.into_iter().map(into_log_entry).collect();
             let write = LogWrite::Save { entries, hard_state, sync };
-            self.stage(number, write, held, now, out);
+            if write.is_commit() {
+                self.note_commit(write, now, out);
+                self.follow(number, held, out);
+            } else {
+                self.stage(number, write, held, now, out);
+            }
             if self.defect.is(Defect::WalApplyBeforeFsync) {
                 self.node.on_persist_ready(number);
             }
@@ -536,13 +541,18 @@ impl Consensus {
         now: Monotonic,
         out: &mut Outputs,
     ) {
-        self.commit_unsynced = match self.commit_unsynced {
-            _ if write.needs_sync() || !self.syncs_commit => None,
-            since => since.or(Some(now)),
-        };
+        self.commit_unsynced = None;
         let number = self.next_write();
         self.outstanding.push_back(Outstanding { number, ready, since: now });
         out.push(Output::Log(Staged::new(number, write, held)));
+    }
+
+    /// Hands the disk a write that nothing waits for.
+    fn note_commit(&mut self, write: LogWrite, now: Monotonic, out: &mut Outputs) {
+        if self.syncs_commit {
+            self.commit_unsynced.get_or_insert(now);
+        }
+        out.push(Output::Log(Staged::new(self.next_write(), write, Vec::new())));
     }
 
     /// Makes the commit index durable when no other write has. Without a database it stands in for
@@ -593,7 +603,7 @@ impl Consensus {
         }
     }
 
-    /// A ready without a write of its own keeps its place behind the writes before it.
+    /// A ready without a write that is synced keeps its place behind the writes before it.
     fn follow(&mut self, ready: u64, held: Vec<(MemberId, RaftMessage)>, out: &mut Outputs) {
         match self.outstanding.back() {
             Some(last) => {

@@ -597,7 +597,8 @@ pub enum Output {
         /// The message.
         message: RaftMessage,
     },
-    /// A log write, and what may be sent only after it.
+    /// A log write, and what may be sent only after it. The member is told when it is durable if
+    /// it waits for that (`Staged::is_awaited`).
     Log(Staged),
     /// A database write; `Input::DatabaseDurable` follows.
     Database(DatabaseWrite),

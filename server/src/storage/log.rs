@@ -101,6 +101,11 @@ impl LogWrite {
         }
     }
 
+    /// Whether it is nothing but a commit index, which need not be synced.
+    pub fn is_commit(&self) -> bool {
+        matches!(self, LogWrite::Save { entries, sync: false, .. } if entries.is_empty())
+    }
+
     /// Whether the write is worth nothing before a sync.
     pub fn needs_sync(&self) -> bool {
         match self {
@@ -184,6 +189,11 @@ impl Staged {
     /// What to write.
     pub fn write(&self) -> &LogWrite {
         &self.write
+    }
+
+    /// Whether the member wants to be told when it is durable: nothing waits for a commit index.
+    pub fn is_awaited(&self) -> bool {
+        !self.write.is_commit()
     }
 
     /// The write is durable: what the member is told (`Input::LogDurable`), which then sends the

@@ -374,7 +374,9 @@ impl Device {
         let is_task = self.is_task_due(now) && (self.was_log || self.ready_staged() == 0);
         self.was_log = !is_task;
         let what = if is_task { self.begin_task()? } else { self.begin_log()? };
-        self.done_at = Some(self.disk.completion().max(now));
+        let ends = self.disk.completion();
+        // What nobody waits for, and takes no time, is done.
+        self.done_at = (ends > now || !self.running.is_empty()).then_some(ends.max(now));
         let lines = self.backend.as_mut().map(Backend::take_lines).unwrap_or_default();
         let written = self.writer.as_mut().map(LogWriter::take_lines).unwrap_or_default();
         Ok(Begun { what, lines: [written, lines].concat() })
@@ -395,8 +397,8 @@ impl Device {
             }
         };
         self.last_written = self.staged[..ready].last().expect("there is something").number();
-        let released = self.staged.drain(..ready).map(|staged| Done::Log(staged.release(receipt)));
-        self.running.extend(released);
+        let awaited = self.staged.drain(..ready).filter(Staged::is_awaited);
+        self.running.extend(awaited.map(|staged| Done::Log(staged.release(receipt))));
         Ok(if installs { "install" } else { "log" })
     }
 

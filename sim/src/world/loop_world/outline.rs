@@ -222,6 +222,8 @@ impl WatchedLog {
     pub fn stage(&mut self, staged: &Staged, before: Option<Outline>) {
         match staged.write() {
             LogWrite::Snapshot(mark) => self.install(staged.number(), mark, before),
+            // A commit index is no part of what is told here.
+            write if write.is_commit() => {}
             write => self.write(staged.number(), write),
         }
     }

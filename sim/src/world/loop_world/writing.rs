@@ -21,23 +21,22 @@ impl LoopWorld {
         let leaves = self.leaves(End::Member(place));
         let host = &mut self.hosts[place];
         let Some(at) = host.process_ref(place) else { return };
-        let device = &mut host.device;
-        if !device.can_begin(leaves) {
-            return;
-        }
-        match panic::guard(|| device.begin(leaves)) {
-            Ok(Ok(Begun { what, lines })) => {
-                for line in lines {
-                    self.hosts[place].log(self.now, line);
+        while self.hosts[place].device.can_begin(leaves) {
+            let device = &mut self.hosts[place].device;
+            match panic::guard(|| device.begin(leaves)) {
+                Ok(Ok(Begun { what, lines })) => {
+                    for line in lines {
+                        self.hosts[place].log(self.now, line);
+                    }
+                    if what != "log" {
+                        self.trace.fact(self.now, (what, place));
+                    }
+                    self.watch_disk(place, at);
+                    self.disk_busy(place, at);
                 }
-                if what != "log" {
-                    self.trace.fact(self.now, (what, place));
-                }
-                self.watch_disk(place, at);
-                self.disk_busy(place, at);
+                Ok(Err(failure)) => return self.disk_failed(place, &failure),
+                Err(panic) => return self.panicked(place, panic),
             }
-            Ok(Err(failure)) => self.disk_failed(place, &failure),
-            Err(panic) => self.panicked(place, panic),
         }
     }
 

@@ -135,28 +135,29 @@ impl Recovery<'_> {
         self.history.healed.unwrap_or_default()
     }
 
-    /// Somebody leads, and terms rest.
+    /// Somebody leads, and terms rest. The leader need not be one of the survivors: a member that
+    /// may have refused to start, for its disk was damaged, may have started all the same.
     fn leadership(&self, states: &[RaftState], report: &mut Report) {
-        let mut leading: BTreeSet<usize> = BTreeSet::new();
+        let mut led: BTreeSet<usize> = BTreeSet::new();
         let mut has_led = false;
         let mut terms: BTreeSet<u64> = BTreeSet::new();
         let mut is_due = false;
         for state in states.iter().filter(|state| self.is_survivor(state.member)) {
             if !is_due && state.at >= self.due {
                 is_due = true;
-                has_led |= !leading.is_empty();
+                has_led |= !led.is_empty();
             }
-            if state.role == RaftRole::Leader {
-                leading.insert(state.member);
+            if state.role == RaftRole::Leader || state.leader != 0 {
+                led.insert(state.member);
             } else {
-                leading.remove(&state.member);
+                led.remove(&state.member);
             }
             if is_due {
-                has_led |= !leading.is_empty();
+                has_led |= !led.is_empty();
                 terms.insert(state.term);
             }
         }
-        has_led |= !leading.is_empty();
+        has_led |= !led.is_empty();
         report.checked(1, "leadership after recovery was due");
         let evidence = || Evidence {
             operations: Vec::new(),
@@ -165,7 +166,8 @@ impl Recovery<'_> {
         };
         if !has_led {
             let text = format!(
-                "none of the survivors leads at any time from {} ms after healing to the end",
+                "none of the survivors leads or has a leader at any time from {} ms after healing \
+                 to the end",
                 self.within.as_millis()
             );
             report.find(Severity::Liveness, "no-leader", evidence(), text);

@@ -117,6 +117,15 @@ fn somebody_leads() {
 }
 
 #[test]
+fn the_leader_may_be_one_of_whom_nothing_is_owed() {
+    let mut script = led();
+    script.internals.raft = vec![RaftState { leader: 7, ..state(10, 0, 2, RaftRole::Follower) }];
+    assert_eq!(rules(&script), Vec::<String>::new());
+    script.internals.raft.push(state(1_900, 0, 2, RaftRole::Follower));
+    assert_eq!(rules(&script), ["no-leader"]);
+}
+
+#[test]
 fn terms_rest() {
     let mut script = led();
     for term in 3..=6 {

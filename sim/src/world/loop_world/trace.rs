@@ -6,8 +6,9 @@
 
 use std::hash::{Hash, Hasher};
 
-use detcd::member::io::{Input, Output};
+use detcd::member::io::{Input, Note, Output};
 use detcd::storage::database::SnapshotTask;
+use detcd::storage::log::{LogWrite, Staged};
 
 use crate::disk::Lines;
 
@@ -159,7 +160,11 @@ fn hash_input(input: &Input, h: &mut TraceHasher) {
         Input::StreamMessage { id, message } => (id, message).hash(h),
         Input::StreamWindow { id, bytes } => (id, bytes).hash(h),
         Input::StreamClose(id) => id.hash(h),
-        Input::Raft { from, message } => (from, message).hash(h),
+        // Some member put it out, and it was hashed in full then.
+        Input::Raft { from, message } => {
+            (from, message.kind() as i32, message.to(), message.term()).hash(h);
+            (message.index(), message.commit(), message.is_reject()).hash(h);
+        }
         Input::PeerDial { id, header } => (id, header).hash(h),
         Input::DialRefused { peer, refusal } => (peer, refusal).hash(h),
         Input::PeerActive(peer) | Input::PeerUnreachable(peer) => peer.hash(h),
@@ -186,7 +191,7 @@ fn hash_output(output: &Output, h: &mut TraceHasher) {
         Output::StreamItem { id, item, bytes } => (id, item, bytes).hash(h),
         Output::StreamEnd { id, result } => (id, result).hash(h),
         Output::Send { to, message } => (to, message).hash(h),
-        Output::Log(staged) => (staged.number(), staged.write()).hash(h),
+        Output::Log(staged) => hash_log_write(staged, h),
         Output::Database(write) => write.hash(h),
         Output::DatabaseTask { id, task } => (id, task).hash(h),
         Output::Snapshot(task) => hash_snapshot_task(task, h),
@@ -199,7 +204,24 @@ fn hash_output(output: &Output, h: &mut TraceHasher) {
         Output::LogLine(line) => line.hash(h),
         Output::Ready => {}
         Output::Stop(stop) => stop.hash(h),
+        Output::Note(Note::Applied { entry, revision, digest }) => {
+            (entry.index, entry.term, revision, digest).hash(h);
+        }
         Output::Note(note) => note.hash(h),
+    }
+}
+
+/// Payloads are left to the disk, which hashes every byte that reaches it.
+fn hash_log_write(staged: &Staged, h: &mut TraceHasher) {
+    staged.number().hash(h);
+    match staged.write() {
+        LogWrite::Save { entries, hard_state, sync } => {
+            (entries.len(), hard_state, sync).hash(h);
+            for entry in entries {
+                (entry.kind, entry.term, entry.index, entry.data.len()).hash(h);
+            }
+        }
+        write => write.hash(h),
     }
 }
 

@@ -33,10 +33,8 @@ use crate::proto::raftpb;
 use crate::storage::log::{
     EntryKind, HardState, LogDurable, LogEntry, LogNumber, LogWrite, SnapshotMark, Staged,
 };
-pub(super) use convert::to_log_entry;
-use convert::{
-    addressed, into_log_entry, role, to_hard_state, to_raft_entry, to_raft_hard_state, to_raft_kind,
-};
+use convert::{addressed, into_log_entry, role, to_hard_state, to_raft_hard_state, to_raft_kind};
+pub(super) use convert::{to_log_entry, to_raft_entry};
 
 /// etcd's compile-time constants (contract-cluster.md, section 4.1).
 const MAX_SIZE_PER_MESSAGE: u64 = 1024 * 1024;
@@ -166,7 +164,7 @@ impl Consensus {
             to_raft_hard_state(origin.hard_state),
             origin.conf_state.cloned().map(conf_state_from_raftpb).unwrap_or_default(),
             base,
-            origin.entries.iter().map(to_raft_entry).collect(),
+            origin.entries.to_vec(),
         );
         let election_ticks = (config.election_timeout_ms / config.heartbeat_interval_ms) as usize;
         let settings = raft::Config {
@@ -476,13 +474,16 @@ impl Consensus {
                     changes.read_states.push(ReadState { context, index: state.index });
                 }
             }
-            let immediate = addressed(ready.take_messages());
+            let mut immediate = ready.take_messages();
             if self.is_stuck(now) {
-                self.stuck.extend(immediate);
+                self.stuck.extend(addressed(&mut immediate));
             } else {
-                self.send(immediate, out);
+                self.send(addressed(&mut immediate), out);
             }
-            let mut held: Vec<_> = addressed(ready.take_persisted_messages()).collect();
+            let mut persisted = ready.take_persisted_messages();
+            let mut held: Vec<_> = addressed(&mut persisted).collect();
+            // raft-rs has given its buffer away, and would allocate another.
+            self.node.raft.msgs = if self.is_leader() { immediate } else { persisted };
             if self.defect.is(Defect::RaftSendBeforePersist) {
                 self.send(std::mem::take(&mut held), out);
             }
@@ -499,13 +500,13 @@ impl Consensus {
             self.to_apply.extend(ready.take_committed_entries());
             let number = ready.number();
             let sync = ready.must_sync() && !self.skips_sync(ballot);
+            let entries: Vec<_> = entries.into_iter().map(into_log_entry).collect();
             self.node.mut_store().append(&entries);
             self.node.advance_append_async(ready);
             if entries.is_empty() && hard_state.is_none() {
                 self.follow(number, held, out);
                 continue;
             }
-            let entries = entries.into_iter().map(into_log_entry).collect();
             let write = LogWrite::Save { entries, hard_state, sync };
             if write.is_commit() {
                 self.note_commit(write, now, out);
@@ -685,7 +686,7 @@ impl Consensus {
 
     /// The entry at an index of the log.
     pub(super) fn entry(&self, index: u64) -> Option<LogEntry> {
-        self.node.store().get(index).map(to_log_entry)
+        self.node.store().get(index).cloned()
     }
 
     pub(super) fn view(&self) -> RaftView {

@@ -11,6 +11,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 use raft::{Error, GetEntriesContext, RaftState, Storage, StorageError};
 
+use super::consensus::to_raft_entry;
+use crate::storage::log::LogEntry;
+
 /// Snapshots for peers that need entries which are gone. raft-rs asks for one when it is about to
 /// send it, and asks again later when it gets none.
 #[derive(Debug, Default)]
@@ -30,7 +33,7 @@ pub(super) struct RaftLog {
     conf_state: ConfState,
     base_index: u64,
     base_term: u64,
-    entries: VecDeque<Entry>,
+    entries: VecDeque<LogEntry>,
     /// Storage is asked through a shared reference.
     exchange: RefCell<Exchange>,
 }
@@ -41,7 +44,7 @@ impl RaftLog {
         hard_state: HardState,
         conf_state: ConfState,
         (base_index, base_term): (u64, u64),
-        entries: Vec<Entry>,
+        entries: Vec<LogEntry>,
     ) -> RaftLog {
         for (entry, index) in entries.iter().zip(base_index + 1..) {
             assert_eq!(entry.index, index, "the log follows {base_index} and has no gaps");
@@ -69,7 +72,7 @@ impl RaftLog {
     }
 
     /// Appends entries; those at indices already held replace them and all that follow.
-    pub(super) fn append(&mut self, entries: &[Entry]) {
+    pub(super) fn append(&mut self, entries: &[LogEntry]) {
         let Some(first) = entries.first() else { return };
         assert!(first.index > self.base_index, "{} is gone", first.index);
         assert!(first.index <= self.last() + 1, "no gap before {}", first.index);
@@ -78,7 +81,7 @@ impl RaftLog {
     }
 
     /// The entry at an index, if the log holds it.
-    pub(super) fn get(&self, index: u64) -> Option<&Entry> {
+    pub(super) fn get(&self, index: u64) -> Option<&LogEntry> {
         let at = index.checked_sub(self.base_index + 1)?;
         self.entries.get(at as usize)
     }
@@ -134,7 +137,7 @@ impl Storage for RaftLog {
         assert!(high <= self.last() + 1);
         let at = |index: u64| (index - self.base_index) as usize - 1;
         let slice = self.entries.range(at(low)..at(high));
-        let Some(max_size) = max_size.into() else { return Ok(slice.cloned().collect()) };
+        let Some(max_size) = max_size.into() else { return Ok(slice.map(to_raft_entry).collect()) };
         let mut size = 0u64;
         let fits = slice
             .clone()
@@ -143,7 +146,7 @@ impl Storage for RaftLog {
                 size <= max_size
             })
             .count();
-        Ok(slice.take(fits.max(1)).cloned().collect())
+        Ok(slice.take(fits.max(1)).map(to_raft_entry).collect())
     }
 
     fn term(&self, index: u64) -> raft::Result<u64> {
@@ -179,12 +182,13 @@ impl Storage for RaftLog {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use bytes::Bytes;
 
-    fn entry(index: u64, term: u64) -> Entry {
-        let mut entry = Entry::default();
-        (entry.index, entry.term) = (index, term);
-        entry
+    use super::*;
+    use crate::storage::log::EntryKind;
+
+    fn entry(index: u64, term: u64) -> LogEntry {
+        LogEntry { kind: EntryKind::Normal, term, index, data: Bytes::new() }
     }
 
     fn log() -> RaftLog {

@@ -159,13 +159,13 @@ impl Raft<'_> {
     fn no_way_back(&mut self, states: &[RaftState]) {
         let mut last: BTreeMap<(usize, u32), &RaftState> = BTreeMap::new();
         for state in states {
-            let who = self.name(state.member);
             if let Some(before) = last.insert((state.member, state.incarnation), state) {
                 for (rule, what, from, to) in [
                     ("term-monotone", "term", before.term, state.term),
                     ("commit-monotone", "commit index", before.commit, state.commit),
                 ] {
                     if to < from {
+                        let who = self.name(state.member);
                         let text = format!("{who} goes back from {what} {from} to {to}");
                         self.violate(rule, vec![state.member], state.at, text);
                     }
@@ -174,16 +174,21 @@ impl Raft<'_> {
                     before.term == state.term && before.vote != 0 && before.vote != state.vote;
                 if is_other_vote {
                     let text = format!(
-                        "{who} changes its vote in term {} from {:x} to {:x}",
-                        state.term, before.vote, state.vote
+                        "{} changes its vote in term {} from {:x} to {:x}",
+                        self.name(state.member),
+                        state.term,
+                        before.vote,
+                        state.vote
                     );
                     self.violate("vote-once", vec![state.member], state.at, text);
                 }
             }
             if state.commit > state.last_index {
                 let text = format!(
-                    "{who} has committed {}, but its log ends at {}",
-                    state.commit, state.last_index
+                    "{} has committed {}, but its log ends at {}",
+                    self.name(state.member),
+                    state.commit,
+                    state.last_index
                 );
                 self.violate("commit-beyond-log", vec![state.member], state.at, text);
             }

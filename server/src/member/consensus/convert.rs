@@ -20,9 +20,9 @@ pub(super) fn role(state: StateRole) -> Role {
 }
 
 pub(super) fn addressed(
-    messages: Vec<eraftpb::Message>,
+    messages: &mut Vec<eraftpb::Message>,
 ) -> impl Iterator<Item = (MemberId, RaftMessage)> {
-    messages.into_iter().map(|message| (MemberId(message.to), RaftMessage(Box::new(message))))
+    messages.drain(..).map(|message| (MemberId(message.to), RaftMessage(Box::new(message))))
 }
 
 pub(super) fn to_raft_kind(kind: EntryKind) -> EntryType {
@@ -32,7 +32,7 @@ pub(super) fn to_raft_kind(kind: EntryKind) -> EntryType {
     }
 }
 
-pub(super) fn to_raft_entry(entry: &LogEntry) -> Entry {
+pub(in crate::member) fn to_raft_entry(entry: &LogEntry) -> Entry {
     let mut result = Entry::default();
     result.entry_type = to_raft_kind(entry.kind);
     result.term = entry.term;

@@ -204,12 +204,8 @@ impl WalError {
         }
     }
 
-    pub(super) fn io(
-        operation: &'static str,
-        path: impl Into<String>,
-    ) -> impl FnOnce(io::Error) -> WalError {
-        let path = path.into();
-        move |source| WalError::Io { operation, path, source }
+    pub(super) fn io(operation: &'static str, path: &str) -> impl FnOnce(io::Error) -> WalError {
+        move |source| WalError::Io { operation, path: path.to_owned(), source }
     }
 
     pub(super) fn refused(message: &'static str) -> impl FnOnce(WalError) -> WalError {

@@ -297,7 +297,7 @@ impl Wal {
         })?;
         tail.sync()?;
         let path = join(&self.dir, &name.to_string());
-        self.disk.rename(&building, &path).map_err(WalError::io("rename", building))?;
+        self.disk.rename(&building, &path).map_err(WalError::io("rename", &building))?;
         if !self.settings.planted.is(Defect::WalNoDirsync) {
             self.disk.sync_dir(&self.dir).map_err(WalError::io("fsync", &*self.dir))?;
         }

@@ -145,7 +145,7 @@ fn open_all(disk: &dyn Disk, dir: &Path, names: &[SegmentName]) -> Result<Vec<So
     let open = |name: &SegmentName| {
         let name = name.to_string();
         let path = join(dir, &name);
-        let file = disk.open(&path).map_err(WalError::io("open", path))?;
+        let file = disk.open(&path).map_err(WalError::io("open", &path))?;
         Ok(Source { name, file })
     };
     names.iter().map(open).collect()

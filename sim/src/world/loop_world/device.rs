@@ -472,13 +472,14 @@ impl Device {
         restored
     }
 
-    /// What the device did, if it is done with it. Nothing is done while it hangs.
-    pub fn finish(&mut self, now: u64) -> Option<Vec<Done>> {
+    /// Hands over what the device did, if it is done with it. Nothing is done while it hangs.
+    pub fn finish(&mut self, now: u64, done: &mut Vec<Done>) -> bool {
         if self.is_hung() || self.done_at.is_none_or(|done_at| done_at > now) {
-            return None;
+            return false;
         }
         self.done_at = None;
-        Some(std::mem::take(&mut self.running))
+        done.append(&mut self.running);
+        true
     }
 
     /// Breaks something, or mends it.

@@ -55,7 +55,7 @@ use rand_chacha::ChaCha8Rng;
 
 use self::client::Clients;
 use self::connection::Connections;
-use self::device::Device;
+use self::device::{Device, Done};
 use self::host::Host;
 use self::logical::LogicalEngine;
 use self::network::Network;
@@ -171,6 +171,8 @@ pub struct LoopWorld {
     /// Draws of how long work takes.
     work: ChaCha8Rng,
     outputs: Outputs,
+    /// What a device has done, while it is told: empty otherwise.
+    done: Vec<Done>,
     steps: u64,
 }
 
@@ -237,6 +239,7 @@ impl LoopWorld {
             observer: Observer::default(),
             trace: Trace::default(),
             outputs: Outputs::new(),
+            done: Vec::new(),
             steps: 0,
         }
     }

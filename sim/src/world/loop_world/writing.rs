@@ -45,8 +45,13 @@ impl LoopWorld {
         if !self.runs(at) {
             return;
         }
-        let Some(done) = self.hosts[at.place].device.finish(self.now) else { return };
+        let mut done = std::mem::take(&mut self.done);
+        if !self.hosts[at.place].device.finish(self.now, &mut done) {
+            self.done = done;
+            return;
+        }
         if matches!(self.process(at.place).stage, Stage::Booting(_)) {
+            self.done = done;
             return self.booted(at);
         }
         let last = done.iter().rev().find_map(|done| match done {
@@ -56,11 +61,12 @@ impl LoopWorld {
         if let Some(last) = last.filter(|_| self.options.observe) {
             self.observer.ledger.durable(at.place, last);
         }
-        for done in done {
+        for done in done.drain(..) {
             if self.runs(at) {
                 self.disk_did(at, done);
             }
         }
+        self.done = done;
         self.write_disk(at.place);
     }
 

@@ -111,6 +111,7 @@ impl Life {
 
     fn save(&mut self, index: u64) {
         self.opened.backend.save(&mut self.opened.writer, &mark(index)).unwrap();
+        self.opened.backend.purge(&mut self.opened.writer).unwrap();
     }
 
     fn install(&mut self, index: u64) {

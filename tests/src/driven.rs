@@ -113,6 +113,9 @@ impl Driven {
                     self.saved.push(mark.index);
                     self.inputs.push_back(Input::SnapshotDone(mark));
                 }
+                Output::Snapshot(SnapshotTask::Purge) => {
+                    self.backend.purge(&mut self.writer).map_err(refusal)?;
+                }
                 Output::Work(work) => self.inputs.push_back(Input::WorkDone(work.run())),
                 Output::Reply { result, .. } => self.reply = result.ok(),
                 Output::LogLine(line) => self.last_line = told(&line),

@@ -305,11 +305,17 @@ impl Running {
             let urls = member.peer_urls.clone();
             running.change_peers(PeerChange::Add { id: member.id, urls }, out);
         }
-        running.settle(now, out);
-        running.fast_forward_alone(out);
-        running.publish_attributes(now, out);
-        running.settle(now, out);
+        running.begin(now, out);
         Ok(running)
+    }
+
+    /// Does what a member does once, when it starts.
+    fn begin(&mut self, now: Now, out: &mut Outputs) {
+        self.settle(now, out);
+        self.fast_forward_alone(out);
+        self.publish_attributes(now, out);
+        self.begin_purging(now, out);
+        self.settle(now, out);
     }
 
     /// The only member of a cluster need not wait for others before it stands for election.

@@ -104,8 +104,8 @@ pub struct PinId(pub u64);
 /// for that index in place of its own before that write is durable.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SnapshotTask {
-    /// Write its `.snap` file, then its record in the log, then purge what is older; the database
-    /// covers its index already. `Input::SnapshotDone` follows.
+    /// Write its `.snap` file, then its record in the log, then let segments go that are older; the
+    /// database covers its index already. `Input::SnapshotDone` follows.
     Save(SnapshotMark),
     /// Hold the state that the database is in after all writes made before;
     /// `Input::SnapshotPinned` follows.
@@ -123,6 +123,9 @@ pub enum SnapshotTask {
     },
     /// Nobody needs it any more; a transfer that still goes on is given up.
     Unpin(PinId),
+    /// Remove the oldest snapshots, and segments of the log that were let go, while there are more
+    /// than are to be kept.
+    Purge,
 }
 
 /// Work on the whole database, chosen by the member.

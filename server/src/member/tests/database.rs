@@ -34,6 +34,8 @@ pub(super) struct Database {
     pub pins: BTreeMap<PinId, DatabaseImage>,
     /// Pieces of them that were read.
     reads: BTreeMap<PinId, u64>,
+    /// How often files were to be purged.
+    pub purges: usize,
     /// By the index of the snapshot they came with.
     received: BTreeMap<u64, DatabaseImage>,
     total_bytes: u64,
@@ -149,6 +151,10 @@ impl Cluster {
     }
 
     pub(super) fn snapshot_task(&mut self, place: usize, task: SnapshotTask) {
+        if task == SnapshotTask::Purge {
+            self.database_mut(place).purges += 1;
+            return;
+        }
         self.commit(place);
         let database = self.database_mut(place);
         match task {
@@ -180,6 +186,7 @@ impl Cluster {
             SnapshotTask::Unpin(pin) => {
                 assert!(database.pins.remove(&pin).is_some(), "it was held");
             }
+            SnapshotTask::Purge => unreachable!("it was done above"),
         }
     }
 

@@ -338,3 +338,31 @@ fn before_3_6_nobody_is_told_which_revision_was_hashed_and_members_are_compared_
     assert_eq!(hash.hash_revision, 0);
     assert_eq!(corrupt(&mut cluster, 0), [id(&cluster, place)]);
 }
+
+#[test]
+fn files_are_purged_at_the_start_and_every_half_minute() {
+    let mut cluster = Cluster::new(1);
+    cluster.keeps_database = true;
+    cluster.configs[0].max_snapshots = 0;
+    cluster.start_all();
+    assert_eq!(cluster.database_mut(0).purges, 1);
+    assert_eq!(lines(&cluster, 0, "started to purge file"), 1, "snapshots are all kept");
+    cluster.run(20 * SECOND);
+    assert_eq!(cluster.database_mut(0).purges, 1);
+    cluster.run(10 * SECOND);
+    assert_eq!(cluster.database_mut(0).purges, 2);
+    cluster.run(30 * SECOND);
+    assert_eq!(cluster.database_mut(0).purges, 3);
+}
+
+#[test]
+fn who_keeps_all_files_purges_none() {
+    let mut cluster = Cluster::new(1);
+    cluster.keeps_database = true;
+    cluster.configs[0].max_snapshots = 0;
+    cluster.configs[0].max_wals = 0;
+    cluster.start_all();
+    cluster.run(40 * SECOND);
+    assert_eq!(cluster.database_mut(0).purges, 0);
+    assert_eq!(lines(&cluster, 0, "started to purge file"), 0);
+}

@@ -159,20 +159,42 @@ pub(super) fn remove_orphans(
     Ok(())
 }
 
-/// Removes the oldest `.snap` files while there are more than `keep`; zero keeps all. Databases
-/// that arrived are not counted: what is left of them may still be installed.
-pub(super) fn purge(
+/// Removes the oldest `.snap` files while there are more than `keep`; zero keeps all.
+pub(super) fn purge_snapshots(
     disk: &dyn Disk,
     dir: &Path,
     keep: usize,
     lines: &mut Vec<LogLine>,
 ) -> Result<(), Cause> {
-    if keep == 0 {
-        return Ok(());
-    }
     let names = list(disk, dir)?;
-    let files: Vec<&String> = names.iter().filter(|name| name.ends_with(SNAPSHOT)).collect();
-    for name in &files[..files.len().saturating_sub(keep)] {
+    let files = names.iter().filter(|name| name.ends_with(SNAPSHOT)).collect();
+    purge(disk, dir, files, keep, lines)
+}
+
+/// Removes the oldest databases that arrived with snapshots while there are more than `keep`, but
+/// none that is awaited; zero keeps all.
+pub(super) fn purge_received(
+    disk: &dyn Disk,
+    dir: &Path,
+    keep: usize,
+    is_awaited: impl Fn(u64) -> bool,
+    lines: &mut Vec<LogLine>,
+) -> Result<(), Cause> {
+    let names = list(disk, dir)?;
+    let is_left = |name: &&String| received_index(name).is_some_and(|index| !is_awaited(index));
+    let files = names.iter().filter(is_left).collect();
+    purge(disk, dir, files, keep, lines)
+}
+
+fn purge(
+    disk: &dyn Disk,
+    dir: &Path,
+    files: Vec<&String>,
+    keep: usize,
+    lines: &mut Vec<LogLine>,
+) -> Result<(), Cause> {
+    let excess = if keep == 0 { 0 } else { files.len().saturating_sub(keep) };
+    for name in &files[..excess] {
         let path = join(dir, name);
         remove(disk, &path)?;
         lines.push(LogLine::new(Level::Info, "purged").with("path", path));

@@ -143,6 +143,7 @@ impl Backend {
             && self.defect.is(Defect::WalReleaseBeforeSync)
         {
             self.release(log, index)?;
+            self.purge(log)?;
         }
         let receipt = log.commit()?;
         if let Some(index) = installed {
@@ -185,20 +186,29 @@ impl Backend {
 
     /// Lets go of what is older than a snapshot whose record is durable.
     fn release(&mut self, log: &mut LogWriter, index: u64) -> Result<(), Failure> {
-        let Layout { snap_dir, max_wals, max_snapshots, .. } = &self.layout;
-        let (disk, lines) = (&*self.disk, &mut self.lines);
         let released = |error: WalError| Failure::panic("failed to release WAL")(error);
         let Some(wal) = log.wal() else { return Ok(()) };
         wal.release_to(index).map_err(released)?;
-        files::remove_orphans(disk, snap_dir, index, lines)
-            .map_err(Failure::fatal("failed to release Raft snapshots"))?;
-        if *max_wals > 0 {
-            for path in wal.purge(*max_wals).map_err(released)? {
-                lines.push(LogLine::new(Level::Info, "purged").with("path", path));
-            }
+        files::remove_orphans(&*self.disk, &self.layout.snap_dir, index, &mut self.lines)
+            .map_err(Failure::fatal("failed to release Raft snapshots"))
+    }
+
+    /// Removes snapshots and segments that nobody starts from, beyond those that are to be kept. A
+    /// database that has arrived and may still be installed stays.
+    pub fn purge(&mut self, log: &mut LogWriter) -> Result<(), Failure> {
+        let Layout { snap_dir, max_wals, max_snapshots, .. } = &self.layout;
+        let (disk, lines) = (&*self.disk, &mut self.lines);
+        let is_awaited = |index: u64| self.arrived.contains_key(&index);
+        files::purge_received(disk, snap_dir, *max_snapshots, is_awaited, lines)
+            .map_err(Failure::fatal("failed to purge snap db file"))?;
+        files::purge_snapshots(disk, snap_dir, *max_snapshots, lines)
+            .map_err(Failure::fatal("failed to purge snap file"))?;
+        let Some(wal) = log.wal().filter(|_| *max_wals > 0) else { return Ok(()) };
+        let purged = wal.purge(*max_wals);
+        for path in purged.map_err(Failure::fatal::<WalError>("failed to purge wal file"))? {
+            lines.push(LogLine::new(Level::Info, "purged").with("path", path));
         }
-        files::purge(disk, snap_dir, *max_snapshots, lines)
-            .map_err(Failure::fatal("failed to purge snapshots"))
+        Ok(())
     }
 
     /// Writes the database that came with a peer's snapshot to the disk, durable with its name, and

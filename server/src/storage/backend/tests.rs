@@ -225,7 +225,7 @@ fn a_member_goes_on_from_the_snapshot_it_saved() {
 }
 
 #[test]
-fn a_save_lets_go_of_older_segments_and_snapshots() {
+fn a_purge_takes_what_saves_let_go_of_beyond_what_is_kept() {
     let (disk, mut opened) = with_snapshot();
     for (number, index) in [(3, 12), (4, 14), (5, 16)] {
         log(&mut opened, number * 100, index - 1..=index);
@@ -233,6 +233,10 @@ fn a_save_lets_go_of_older_segments_and_snapshots() {
         disk.put(&format!("{DIR}/{:016x}.snap.db", index - 1), "left");
         opened.backend.save(&mut opened.writer, &mark(index)).unwrap();
     }
+    assert_eq!(snap_files(&disk).len(), 5, "saves purge nothing");
+    let segments = disk.list("d/member/wal").unwrap();
+    assert!(segments.len() > 2, "{segments:?}");
+    opened.backend.purge(&mut opened.writer).unwrap();
     let kept = ["0000000000000001-000000000000000e.snap", "0000000000000001-0000000000000010.snap"];
     assert_eq!(snap_files(&disk), [kept[0], kept[1], "db"]);
     let segments = disk.list("d/member/wal").unwrap();
@@ -240,6 +244,25 @@ fn a_save_lets_go_of_older_segments_and_snapshots() {
     drop(opened);
     let (opened, _) = started(&disk);
     assert_eq!((image(&opened).snapshot.index, image(&opened).entries.len()), (16, 0));
+}
+
+#[test]
+fn a_purge_leaves_databases_that_may_still_be_installed() {
+    let (disk, mut opened) = with_snapshot();
+    for index in [30_u64, 31, 32, 33] {
+        disk.put(&format!("{DIR}/{index:016x}.snap.db"), "left");
+    }
+    let mut other = DatabaseImage::new();
+    other.apply(&write(1, 20).changes);
+    opened.backend.receive(20, text_of(&other).as_bytes()).unwrap();
+    opened.backend.purge(&mut opened.writer).unwrap();
+    let received = |index: u64| format!("{index:016x}.snap.db");
+    let mut left = snap_files(&disk);
+    left.retain(|name| name.ends_with(".snap.db"));
+    assert_eq!(left, [received(20), received(32), received(33)]);
+    opened.backend.layout.max_snapshots = 0;
+    opened.backend.purge(&mut opened.writer).unwrap();
+    assert!(snap_files(&disk).contains(&received(32)), "zero keeps all");
 }
 
 #[test]

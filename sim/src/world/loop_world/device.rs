@@ -57,6 +57,7 @@ enum Task {
     Save(SnapshotMark),
     Pin(PinId),
     Read(PinId),
+    Purge,
     Send { to: MemberId, message: RaftMessage, pin: PinId },
     Whole(DatabaseTaskId, DatabaseTask),
     Receive(Box<Reception>),
@@ -294,6 +295,7 @@ impl Device {
                 (self.last_install, Task::Send { to, message, pin })
             }
             SnapshotTask::Unpin(pin) => return self.unpin(pin),
+            SnapshotTask::Purge => (self.last_install, Task::Purge),
         };
         self.tasks.push_back((after, task));
     }
@@ -423,6 +425,10 @@ impl Device {
             Task::Save(mark) => {
                 backend.save(writer, &mark)?;
                 ("save", Done::Saved(mark))
+            }
+            Task::Purge => {
+                backend.purge(writer)?;
+                return Ok("purge");
             }
             Task::Pin(pin) => ("pin", Done::Pinned(pin, backend.pin(pin)?)),
             Task::Read(_) => unreachable!("it was done above"),

@@ -231,6 +231,7 @@ fn hash_snapshot_task(task: &SnapshotTask, h: &mut TraceHasher) {
         SnapshotTask::Save(mark) => mark.hash(h),
         SnapshotTask::Pin(pin) | SnapshotTask::Read(pin) | SnapshotTask::Unpin(pin) => pin.hash(h),
         SnapshotTask::Send { to, message, pin } => (to, message, pin).hash(h),
+        SnapshotTask::Purge => {}
     }
 }
 

@@ -2,8 +2,9 @@
 //! is long is cut, and says so.
 
 use crate::record::{
-    Alarm, AlarmEntry, Blob, Body, Call, Compare, Effect, Event, KeyValue, Operation, Operator,
-    Outcome, Range, RangeReply, Reply, Target, Txn, TxnOp, TxnOpReply, TxnReply, WatchMessage,
+    Alarm, AlarmEntry, Blob, Body, Call, Compare, Effect, Event, Incident, KeyValue, Mark,
+    Operation, Operator, Outcome, Range, RangeReply, Reply, Target, Txn, TxnOp, TxnOpReply,
+    TxnReply, WatchMessage,
 };
 
 /// Characters of a key or value that are shown.
@@ -336,6 +337,22 @@ pub fn effect(effect: &Effect) -> Vec<String> {
     let mut said: Vec<(&String, &u64)> = effect.iter().collect();
     said.sort_by_key(|(_, many)| std::cmp::Reverse(**many));
     said.into_iter().map(|(what, many)| format!("{many} {what}")).collect()
+}
+
+/// An incident, with what the faults did that it ends: `heal (12 messages held)`.
+pub fn incident(incident: &Incident) -> String {
+    let mut done = Effect::new();
+    for mark in &incident.marks {
+        if let Mark::Ends { effect, .. } | Mark::Happens { effect, .. } = mark {
+            for (what, many) in effect {
+                *done.entry(what.clone()).or_default() += many;
+            }
+        }
+    }
+    match effect(&done).as_slice() {
+        [] => incident.what.clone(),
+        done => format!("{} ({})", incident.what, done.join(", ")),
+    }
 }
 
 #[cfg(test)]

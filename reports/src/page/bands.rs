@@ -52,6 +52,11 @@ pub fn bands(run: &RunRecord, lives: &Lives) -> Vec<Band> {
         }
         bands.extend(down(incident, lives));
     }
+    for (fault, effect) in &run.history.unended {
+        if let Some(place) = open.get(fault) {
+            bands[*place].effect.clone_from(effect);
+        }
+    }
     bands
 }
 

@@ -33,7 +33,7 @@ pub struct View<'a> {
     lives: Vec<Vec<Phase>>,
     bands: Vec<BandView<'a>>,
     /// When, what, whom.
-    incidents: Vec<(u64, &'a str, &'a [usize])>,
+    incidents: Vec<(u64, String, &'a [usize])>,
     lanes: usize,
     ops: Operations,
     /// When, which watch, what, keys.
@@ -128,7 +128,7 @@ impl<'a> View<'a> {
             incidents: history
                 .incidents
                 .iter()
-                .map(|it| (it.at.0, it.what.as_str(), it.members.as_slice()))
+                .map(|it| (it.at.0, words::incident(it), it.members.as_slice()))
                 .collect(),
             lanes: lanes.many,
             ops: operations(run, &lanes, &of),

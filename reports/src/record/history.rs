@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Incident, Outcome, WatchMessage};
+use super::{Call, Effect, Incident, Outcome, WatchMessage};
 
 /// Nanoseconds since the run began.
 #[derive(
@@ -149,6 +149,9 @@ pub struct History {
     /// What the cluster was configured to promise.
     #[serde(default)]
     pub settings: Settings,
+    /// What those faults did that lasted to the end, by number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unended: Vec<(u32, Effect)>,
     /// When the last fault ended, if there was one.
     pub healed: Option<Time>,
     /// Members that must serve again after `healed`: those that run, are voters, and have intact

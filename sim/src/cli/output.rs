@@ -132,7 +132,7 @@ pub fn tell(record: &RunRecord) {
     let world = &record.world;
     println!("{} with seed {} in the {world} world", record.scenario, record.seed);
     for incident in &record.history.incidents {
-        println!("{:>12.6}s  {}", seconds(incident.at.0), incident.what);
+        println!("{:>12.6}s  {}", seconds(incident.at.0), words::incident(incident));
     }
     println!("{:>12.6}s  the end", seconds(record.simulated_ns));
     for line in &record.checked {

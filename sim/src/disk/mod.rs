@@ -36,6 +36,7 @@ use crate::seed::Draw;
 use inode::SECTOR;
 use names::Node;
 use state::State;
+pub use state::Suffered;
 
 /// Something that goes wrong with a disk, until `VirtualDisk::recover` or once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +145,11 @@ impl VirtualDisk {
     /// How many of them changed something, or made it durable.
     pub fn changes(&self) -> u64 {
         self.state.borrow().changes()
+    }
+
+    /// How often faults did what until now.
+    pub fn suffered(&self) -> Suffered {
+        self.state.borrow().suffered
     }
 
     /// A digest of all operations with their contents and times.

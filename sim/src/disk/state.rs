@@ -29,12 +29,28 @@ pub(super) struct Faults {
     pub(super) hung_since: Option<u64>,
 }
 
+/// How often faults did what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Suffered {
+    /// Syncs took another time than usual.
+    pub slowed: u64,
+    /// Operations were refused for lack of space, or because nothing can be written.
+    pub refused: u64,
+    /// Operations failed.
+    pub failed: u64,
+    /// Syncs made nothing durable.
+    pub faked: u64,
+    /// Writes are nowhere, or elsewhere, after a power loss.
+    pub lost: u64,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct State {
     /// Counts the ends of processes: handles from before are dead.
     pub(super) epoch: u64,
     pub(super) queue: Queue,
     pub(super) faults: Faults,
+    pub(super) suffered: Suffered,
     /// The so manieth operation of these kinds from now, and when it began and ended once it did.
     pub(super) awaited: Option<(&'static [Kind], u32)>,
     pub(super) seen: Option<(u64, u64)>,
@@ -106,6 +122,7 @@ impl State {
             epoch: 0,
             queue: Queue::new(times, rng),
             faults: Faults::default(),
+            suffered: Suffered::default(),
             awaited: None,
             seen: None,
             names: Names::new(),
@@ -143,6 +160,8 @@ impl State {
     fn operation(&mut self, kind: Kind, what: &[u64], content: &[u8]) -> u64 {
         self.operations += 1;
         self.changes += u64::from(kind != Kind::Read);
+        let is_slowed = kind == Kind::Sync && self.queue.sync_fault.is_some();
+        self.suffered.slowed += u64::from(is_slowed);
         let begun = self.queue.free_at();
         let end = self.queue.add(kind, content.len());
         if let Some((awaited, left)) = &mut self.awaited
@@ -166,13 +185,15 @@ impl State {
         self.operation(Kind::Metadata, &[code], path.as_bytes())
     }
 
-    fn require_writable(&self) -> io::Result<()> {
+    fn require_writable(&mut self) -> io::Result<()> {
+        self.suffered.refused += u64::from(self.faults.read_only);
         if self.faults.read_only { Err(ErrorKind::ReadOnlyFilesystem.into()) } else { Ok(()) }
     }
 
     /// Room for more, on a disk that can be written.
-    fn require_space(&self) -> io::Result<()> {
+    fn require_space(&mut self) -> io::Result<()> {
         self.require_writable()?;
+        self.suffered.refused += u64::from(self.faults.full);
         if self.faults.full { Err(ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
@@ -312,8 +333,10 @@ impl State {
         let end = self.operation(Kind::Sync, &[8], path.as_bytes());
         self.require_writable()?;
         if std::mem::take(&mut self.faults.next_sync) {
+            self.suffered.failed += 1;
             return Err(injected());
         }
+        self.suffered.faked += u64::from(self.faults.names_lie);
         if !self.faults.names_lie {
             self.names.sync(node, end);
         }
@@ -324,6 +347,7 @@ impl State {
         let size = self.file(node).read(offset, buffer);
         self.operation(Kind::Read, &[9, node as u64, offset], &buffer[..size]);
         if std::mem::take(&mut self.faults.next_read) {
+            self.suffered.failed += 1;
             return Err(injected());
         }
         Ok(size)
@@ -336,6 +360,7 @@ impl State {
         let end = self.operation(Kind::Write, &[10, node as u64, offset], data);
         self.require_space()?;
         if std::mem::take(&mut self.faults.next_write) {
+            self.suffered.failed += 1;
             return Err(injected());
         }
         let delivery = self.delivery(node, offset);
@@ -345,6 +370,8 @@ impl State {
     }
 
     fn delivery(&mut self, node: Node, offset: u64) -> Delivery {
+        let is_lost = self.faults.lost_write || self.faults.misdirected_write;
+        self.suffered.lost += u64::from(is_lost);
         if std::mem::take(&mut self.faults.lost_write) {
             return Delivery::Lost;
         }
@@ -377,10 +404,12 @@ impl State {
         self.require_writable()?;
         let now = self.queue.now();
         if std::mem::take(&mut self.faults.next_sync) {
+            self.suffered.failed += 1;
             let inode = self.files[node].as_mut().expect("an open file is in the table");
             inode.fail_sync(now, end, &mut self.fault_rng);
             return Err(injected());
         }
+        self.suffered.faked += u64::from(self.faults.syncs_lie);
         if !self.faults.syncs_lie {
             self.file_mut(node).sync(now, end);
         }

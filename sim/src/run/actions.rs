@@ -8,9 +8,10 @@ use detsim_reports::record::Incident;
 
 use super::member::{Excuse, expand, launch};
 use super::runner::{Runner, Stop};
-use super::troubles::{Subject, Trouble};
+use super::troubles::Trouble;
 use crate::language::ast::{Action, Direction, Sides, StartAction, Target, Targets};
 use crate::language::value::Settings;
+use crate::world::tally::Subject;
 use crate::world::{End, Launch, LinkQuality, MessageClass, NetworkFault, WorldError};
 
 /// Who wants it.
@@ -92,7 +93,7 @@ impl Runner<'_> {
                 .links(sides, |runner, from, to| {
                     runner.world.network(&NetworkFault::Cut { from, to, class: *class })?;
                     runner.faults.cuts.push((from, to, *class));
-                    runner.troubles.begin(Trouble::Cut(*class), Subject::Link(from, to));
+                    runner.begins(Trouble::Cut(*class), Subject::Link(from, to));
                     Ok(())
                 })?
                 .map(|sides| Action::Cut(sides, *class)),
@@ -107,13 +108,13 @@ impl Runner<'_> {
                 .map(|sides| Action::Heal(Some(sides))),
             Action::Reset(sides) => self
                 .links(sides, |runner, from, to| {
-                    runner.troubles.begin(Trouble::Connection, Subject::Link(from, to));
+                    runner.begins(Trouble::Connection, Subject::Link(from, to));
                     runner.world.network(&NetworkFault::Reset { from, to })
                 })?
                 .map(Action::Reset),
             Action::HalfOpen(sides) => self
                 .links(sides, |runner, from, to| {
-                    runner.troubles.begin(Trouble::Connection, Subject::Link(from, to));
+                    runner.begins(Trouble::Connection, Subject::Link(from, to));
                     runner.world.network(&NetworkFault::HalfOpen { from, to })
                 })?
                 .map(Action::HalfOpen),
@@ -127,7 +128,7 @@ impl Runner<'_> {
                     let link = Subject::Link(from, to);
                     if is_bad {
                         runner.faults.bad_links.insert((from, to));
-                        runner.troubles.begin(Trouble::Quality, link);
+                        runner.begins(Trouble::Quality, link);
                     } else {
                         runner.faults.bad_links.remove(&(from, to));
                         runner.troubles.end(link, |it| it == Trouble::Quality);
@@ -188,7 +189,7 @@ impl Runner<'_> {
     /// Records what happened.
     pub(super) fn incident(&mut self, members: Vec<usize>, what: String) {
         let at = self.world.now();
-        let marks = self.troubles.take_marks();
+        let marks = self.troubles.take_marks(self.world);
         self.history.incidents.push(Incident { at, members, what, marks });
     }
 

@@ -13,6 +13,7 @@ use super::member::{Excuse, Role, launch};
 use super::runner::{Runner, Stop};
 use super::troubles::Trouble;
 use crate::language::ast::Flag;
+use crate::world::tally::Subject;
 use crate::world::{ClockFault, DiskFault, NetworkFault, Occasion, Trap, WorldError};
 
 /// How long a member that joins may wait for another whose host does not answer: two seconds for
@@ -90,7 +91,8 @@ impl Runner<'_> {
 
     pub(super) fn act_clock(&mut self, place: usize, fault: ClockFault) -> Result<(), WorldError> {
         self.world.clock(place, fault)?;
-        self.troubles.clock(place, fault);
+        let before = self.world.tally(Subject::Member(place));
+        self.troubles.clock(place, fault, before);
         match fault {
             ClockFault::JumpWall { .. } => {}
             ClockFault::Drift { ppm } => self.members[place].has_drift = ppm != 0,
@@ -102,8 +104,9 @@ impl Runner<'_> {
     }
 
     pub(super) fn act_disk(&mut self, place: usize, fault: &DiskFault) -> Result<(), WorldError> {
+        let before = self.world.tally(Subject::Member(place));
         self.world.disk(place, fault)?;
-        self.troubles.disk(place, fault);
+        self.troubles.disk(place, fault, before);
         let member = &mut self.members[place];
         match fault {
             DiskFault::SyncLatency(_) | DiskFault::Hang => member.has_disk_fault = true,
@@ -192,7 +195,7 @@ impl Runner<'_> {
             }
             self.act_trap(place, None)?;
             // What ends now ends with the healing, not with what it brings about.
-            let ended = self.troubles.take_marks();
+            let ended = self.troubles.take_marks(self.world);
             if self.act_resume(place)? {
                 let what = format!("resume {}", self.members[place].name);
                 self.incident(vec![place], what);
@@ -248,7 +251,7 @@ impl Runner<'_> {
                 if member.excuse == Excuse::FilesDamaged {
                     let member = &mut self.members[place];
                     (member.is_intact, member.excuse) = (true, Excuse::None);
-                    let what = format!("{} serves from files that were damaged", member.name);
+                    let what = format!("{} serves after damage to its files", member.name);
                     self.eases(Trouble::Damage, place);
                     self.incident(vec![place], what);
                     continue;

@@ -185,6 +185,7 @@ fn conclude(
     }
     let simulated = runner.world.now();
     runner.history.ended = simulated;
+    runner.history.unended = runner.troubles.unended(runner.world);
     let internals = runner.world.internals();
     let reports = match (&runner.checkers, least) {
         (Some(names), Verdict::Passed | Verdict::Undecided) => check(&runner, &internals, names),

@@ -7,7 +7,8 @@
 use detsim_reports::record::{Effect, Fault, FaultKind, LinkEnd, Mark};
 
 use super::runner::Runner;
-use crate::world::{ClockFault, DiskFault, End, MessageClass};
+use crate::world::tally::{Deed, Subject, Tally};
+use crate::world::{ClockFault, DiskFault, End, MessageClass, World};
 
 /// What is wrong with a member or a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +85,31 @@ impl Trouble {
         }
     }
 
+    /// What it may do.
+    const fn deeds(self) -> &'static [Deed] {
+        match self {
+            Trouble::Cut(MessageClass::All) => &[Deed::MessageHeld, Deed::KnockUnheard],
+            Trouble::Cut(_) => &[Deed::MessageLost],
+            Trouble::Quality => &[
+                Deed::MessageRepeated,
+                Deed::MessageDoubled,
+                Deed::MessageOvertaken,
+                Deed::MessageSlowed,
+            ],
+            Trouble::Connection => &[Deed::ConnectionBroken],
+            Trouble::Pause => &[Deed::EventHeld],
+            Trouble::Processor => &[Deed::StepSlowed],
+            Trouble::SyncTime => &[Deed::SyncSlowed, Deed::OperationHung],
+            Trouble::Full | Trouble::ReadOnly => &[Deed::OperationRefused],
+            Trouble::Error(_) => &[Deed::OperationFailed],
+            Trouble::Unsafe => &[Deed::WriteLost],
+            Trouble::SyncsLie | Trouble::NamesLie => &[Deed::SyncFaked],
+            Trouble::Damage => &[Deed::Damage],
+            Trouble::Rate | Trouble::WallRate => &[Deed::WallClockError],
+            Trouble::Jump(_) | Trouble::Trap | Trouble::Stop | Trouble::Operation => &[],
+        }
+    }
+
     /// Takes no time.
     const fn is_momentary(self) -> bool {
         matches!(self, Trouble::Connection | Trouble::Stop | Trouble::Operation)
@@ -103,23 +129,18 @@ impl Trouble {
     }
 }
 
-/// A member or a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Subject {
-    /// The member at this place.
-    Member(usize),
-    /// A link from one end to another.
-    Link(End, End),
-}
-
 #[derive(Debug)]
 struct Lasting {
     id: u32,
     trouble: Trouble,
     /// With whom it began.
     begun: Vec<Subject>,
-    /// With whom it lasts.
-    left: Vec<Subject>,
+    /// With whom it lasts, and what faults had done to it before.
+    left: Vec<(Subject, Tally)>,
+    /// For whom it has ended since the last incident.
+    over: Vec<(Subject, Tally)>,
+    /// What it did to those for whom it has ended.
+    effect: Effect,
     /// It began since the last incident.
     is_new: bool,
 }
@@ -135,7 +156,7 @@ pub struct Troubles {
 impl Troubles {
     /// Something is wrong from now on, or for a moment. What one incident does to several is one
     /// fault.
-    pub fn begin(&mut self, trouble: Trouble, subject: Subject) {
+    pub fn begin(&mut self, trouble: Trouble, subject: Subject, before: Tally) {
         self.end(subject, |other| match other {
             // What is cut is cut once.
             Trouble::Cut(_) | Trouble::Jump(_) | Trouble::Damage => false,
@@ -145,13 +166,20 @@ impl Troubles {
         match self.lasting.iter_mut().find(is_it) {
             Some(lasting) => {
                 lasting.begun.push(subject);
-                lasting.left.push(subject);
+                lasting.left.push((subject, before));
             }
             None => {
-                let (begun, left) = (vec![subject], vec![subject]);
                 let id = self.faults;
                 self.faults += 1;
-                self.lasting.push(Lasting { id, trouble, begun, left, is_new: true });
+                self.lasting.push(Lasting {
+                    id,
+                    trouble,
+                    begun: vec![subject],
+                    left: vec![(subject, before)],
+                    over: Vec::new(),
+                    effect: Effect::new(),
+                    is_new: true,
+                });
             }
         }
     }
@@ -165,7 +193,7 @@ impl Troubles {
     pub fn end_where(&mut self, is_it: impl Fn(Trouble, Subject) -> bool) {
         for lasting in &mut self.lasting {
             let trouble = lasting.trouble;
-            lasting.left.retain(|subject| !is_it(trouble, *subject));
+            lasting.over.extend(lasting.left.extract_if(.., |(it, _)| is_it(trouble, *it)));
         }
     }
 
@@ -186,7 +214,7 @@ impl Troubles {
     }
 
     /// What a disk's fault begins and ends.
-    pub fn disk(&mut self, place: usize, fault: &DiskFault) {
+    pub fn disk(&mut self, place: usize, fault: &DiskFault, before: Tally) {
         let subject = Subject::Member(place);
         let trouble = match fault {
             DiskFault::SyncLatency(_) | DiskFault::Hang => Trouble::SyncTime,
@@ -207,30 +235,31 @@ impl Troubles {
             DiskFault::Remember => Trouble::Operation,
             DiskFault::Recover => return self.end(subject, Trouble::ends_with_recovery),
         };
-        self.begin(trouble, subject);
+        self.begin(trouble, subject, before);
     }
 
     /// What a clock's fault begins and ends.
-    pub fn clock(&mut self, place: usize, fault: ClockFault) {
+    pub fn clock(&mut self, place: usize, fault: ClockFault, before: Tally) {
         let subject = Subject::Member(place);
         let is_rate = |it| matches!(it, Trouble::Rate | Trouble::WallRate);
         match fault {
-            ClockFault::JumpWall { by_ms } => self.jump(subject, by_ms),
+            ClockFault::JumpWall { by_ms } => self.jump(subject, by_ms, before),
             ClockFault::Drift { ppm: 0 } => self.end(subject, is_rate),
             ClockFault::Drift { .. } | ClockFault::Freeze => {
                 self.end(subject, is_rate);
-                self.begin(Trouble::Rate, subject);
+                self.begin(Trouble::Rate, subject, before);
             }
             ClockFault::DriftWall { ppm: 0 } => self.end(subject, |it| it == Trouble::WallRate),
             ClockFault::DriftWall { .. } | ClockFault::FreezeWall => {
-                self.begin(Trouble::WallRate, subject);
+                self.begin(Trouble::WallRate, subject, before);
             }
         }
     }
 
     /// A jump undoes those that it adds up to nothing with: the last of them, or all.
-    fn jump(&mut self, subject: Subject, by_ms: i64) {
-        let jumps = self.lasting.iter().filter(|it| it.left.contains(&subject));
+    fn jump(&mut self, subject: Subject, by_ms: i64, before: Tally) {
+        let jumps =
+            self.lasting.iter().filter(|it| it.left.iter().any(|(left, _)| *left == subject));
         let jumps = jumps.filter_map(|it| match it.trouble {
             Trouble::Jump(by_ms) => Some((it.id, by_ms)),
             _ => None,
@@ -241,30 +270,46 @@ impl Troubles {
             return self.end(subject, |it| matches!(it, Trouble::Jump(_)));
         }
         let Some((undone, _)) = jumps.into_iter().rfind(|(_, it)| *it == -by_ms) else {
-            return self.begin(Trouble::Jump(by_ms), subject);
+            return self.begin(Trouble::Jump(by_ms), subject, before);
         };
         for lasting in self.lasting.iter_mut().filter(|it| it.id == undone) {
-            lasting.left.retain(|it| *it != subject);
+            lasting.over.extend(lasting.left.extract_if(.., |(it, _)| *it == subject));
         }
     }
 
     /// The marks of an incident: what has changed since the last one.
-    pub fn take_marks(&mut self) -> Vec<Mark> {
+    pub fn take_marks(&mut self, world: &dyn World) -> Vec<Mark> {
         let mut marks = std::mem::take(&mut self.marks);
         let mut begun = Vec::new();
         self.lasting.retain_mut(|lasting| {
-            let is_over = lasting.left.is_empty() || lasting.trouble.is_momentary();
-            let effect = Effect::new();
+            if lasting.trouble.is_momentary() {
+                lasting.over.append(&mut lasting.left);
+            }
+            lasting.count(world);
+            let is_over = lasting.left.is_empty();
+            let effect = || lasting.effect.clone();
             match (std::mem::take(&mut lasting.is_new), is_over) {
-                (true, true) => begun.push(Mark::Happens { fault: lasting.fault(), effect }),
+                (true, true) => {
+                    begun.push(Mark::Happens { fault: lasting.fault(), effect: effect() })
+                }
                 (true, false) => begun.push(Mark::Begins(lasting.fault())),
-                (false, true) => marks.push(Mark::Ends { fault: lasting.id, effect }),
+                (false, true) => marks.push(Mark::Ends { fault: lasting.id, effect: effect() }),
                 (false, false) => {}
             }
             !is_over
         });
         marks.extend(begun);
         marks
+    }
+
+    /// What those did that last to the end of a run.
+    pub fn unended(&mut self, world: &dyn World) -> Vec<(u32, Effect)> {
+        let counted = self.lasting.iter_mut().map(|lasting| {
+            lasting.over.extend(lasting.left.iter().copied());
+            lasting.count(world);
+            (lasting.id, lasting.effect.clone())
+        });
+        counted.collect()
     }
 
     /// Marks that were taken belong to the next incident after all.
@@ -274,6 +319,23 @@ impl Troubles {
 }
 
 impl Lasting {
+    /// Adds what it did to those for whom it has ended.
+    fn count(&mut self, world: &dyn World) {
+        for (subject, before) in std::mem::take(&mut self.over) {
+            if let Trouble::Jump(by_ms) = self.trouble {
+                let name = Deed::WallClockError.name().to_owned();
+                *self.effect.entry(name).or_default() += by_ms.unsigned_abs() * 1_000;
+            }
+            let now = world.tally(subject);
+            for deed in self.trouble.deeds() {
+                let many = now.since(&before, *deed);
+                if many > 0 {
+                    *self.effect.entry(deed.name().to_owned()).or_default() += many;
+                }
+            }
+        }
+    }
+
     fn fault(&self) -> Fault {
         let (mut members, mut links) = (Vec::new(), Vec::new());
         for subject in &self.begun {
@@ -296,7 +358,13 @@ const fn link_end(end: End) -> LinkEnd {
 impl Runner<'_> {
     /// Something is wrong with a member from now on, or for a moment.
     pub(super) fn befalls(&mut self, trouble: Trouble, place: usize) {
-        self.troubles.begin(trouble, Subject::Member(place));
+        self.begins(trouble, Subject::Member(place));
+    }
+
+    /// Something is wrong from now on, or for a moment.
+    pub(super) fn begins(&mut self, trouble: Trouble, subject: Subject) {
+        let before = self.world.tally(subject);
+        self.troubles.begin(trouble, subject, before);
     }
 
     /// It is wrong no longer.

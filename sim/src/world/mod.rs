@@ -5,6 +5,7 @@ pub mod backup;
 pub mod convert;
 pub mod loop_world;
 pub mod process;
+pub mod tally;
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use detsim_reports::record::{Call, ClientId, Internals, MemberName, OpId, Outcom
 use thiserror::Error;
 
 use crate::disk::{Harm, Missing};
+use tally::{Subject, Tally};
 
 /// A world cannot do what a scenario asks.
 #[derive(Debug, Error)]
@@ -428,6 +430,10 @@ pub trait World {
     /// is known.
     fn disk_changes(&self, _member: usize) -> Option<u64> {
         None
+    }
+    /// What faults have done to a member or a link until now; nothing where that is not counted.
+    fn tally(&self, _subject: Subject) -> Tally {
+        Tally::default()
     }
     /// How long each step of a member takes its processor; zero for what is usual.
     fn processor(&mut self, _member: usize, step: Duration) -> Result<(), WorldError> {

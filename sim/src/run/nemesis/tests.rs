@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use detsim_reports::record::{Incident, RunRecord, Verdict};
+use detsim_reports::record::{Effect, Incident, Mark, RunRecord, Verdict};
 
 use super::KINDS;
 use crate::language::parse;
@@ -10,8 +10,10 @@ use crate::run::{Setup, VOCABULARY, loop_world, run};
 
 /// Runs one nemesis over a small load.
 fn under(nemesis: &str, seed: u64) -> RunRecord {
+    // What damages databases needs some.
+    let database = if nemesis.starts_with("damaged-files") { "pages" } else { "none" };
     let text = format!(
-        "option wal-segment=64KB\ncluster n1 n2 n3\nmember n4\nstart all\nexpect all ready\n\
+        "option wal-segment=64KB database={database}\ncluster n1 n2 n3\nmember n4\nstart all\nexpect all ready\n\
          wait 6s\nworkload register clients=3 rate=60/s\nnemesis {nemesis}\nrun 12s\nheal\n\
          converge within=20s\ncheck linearizability log replicas raft\n"
     );
@@ -25,47 +27,49 @@ fn under(nemesis: &str, seed: u64) -> RunRecord {
     record
 }
 
-/// What each nemesis is told, how its fault begins, and what must be seen after it.
-const FAULTS: &[(&str, &str, &str)] = &[
-    ("partition shape=leader every=1s for=2s", "cut n", "heal n"),
-    ("one-way every=1s for=2s", "cut n", "heal n"),
-    ("flapping every=1s for=2s", "cut n", "heal n"),
-    ("messages every=1s for=2s", "cut n", "heal n"),
-    ("slow-link every=1s for=2s", "link n", "link n"),
-    ("lossy every=1s for=2s", "link n", "link n"),
-    ("heavy-tail every=1s for=2s", "link n", "link n"),
-    ("narrow every=1s for=2s", "link n", "link n"),
-    ("reset every=1s", "reset n", "reset n"),
-    ("half-open every=1s", "half-open n", "half-open n"),
-    ("clients every=1s for=1s", "cut ", "heal "),
-    ("kill every=1s for=1s", "kill n", "start n"),
-    ("kill-at at=sync every=1s for=1s", "kill-at n", "start n"),
-    ("power-loss every=1s for=1s", "power-loss n", "start n"),
-    ("power-loss busy=100% every=1s for=1s", "disk n", "start n"),
-    ("pause every=1s for=1s", "pause n", "resume n"),
-    ("slow-processor every=1s for=1s", "processor n", "step=0s"),
-    ("restart every=2s", "restart n", "start n"),
-    ("reconfigure every=2s for=2s", "restart n", "heartbeat-interval=100"),
-    ("hang every=1s for=1s", "disk n", "recover"),
-    ("slow-disk every=1s for=1s", "disk n", "recover"),
-    ("full every=1s for=1s", "disk n", "start n"),
-    ("read-only every=1s for=1s", "disk n", "start n"),
-    ("lost-files every=1s for=1s", "kill n", "lose-"),
-    ("damaged-files every=1s for=1s what=meta,cut-database", "disk n", "start n"),
-    ("sync-error every=1s for=1s", "disk n", "start n"),
-    ("write-error every=1s for=1s", "disk n", "start n"),
-    ("read-error every=1s for=1s", "kill n", "start n"),
-    ("rot every=1s for=1s", "disk n", "start n"),
-    ("lies every=1s for=1s", "disk n", "power-loss n"),
-    ("roll-back every=1s for=1s", "disk n", "roll-back"),
-    ("clock every=1s for=1s", "clock n", "clock n"),
-    ("drift every=1s for=1s", "clock n", "drift=+0ppm"),
-    ("strobe every=1s for=1s", "clock n", "clock n"),
-    ("freeze every=1s for=1s", "clock n", "drift=+0ppm"),
-    ("membership change=replace every=1s for=2s", "member-remove n", "start n"),
-    ("defragment every=1s", "defragment via=n", "succeeds"),
-    ("move-leader every=1s", "move-leader n", "succeeds"),
-    ("calls every=1s", "", "succeeds"),
+/// What each nemesis is told, how its fault begins, what must be seen after it, and what it must
+/// have done; nothing where that is seen at once: a process ends, an operation succeeds.
+const FAULTS: &[(&str, &str, &str, &str)] = &[
+    ("partition shape=leader every=1s for=2s", "cut n", "heal n", "messages held"),
+    ("one-way every=1s for=2s", "cut n", "heal n", "messages held"),
+    ("flapping every=1s for=2s", "cut n", "heal n", "messages held"),
+    ("messages every=1s for=2s", "cut n", "heal n", "messages lost"),
+    ("slow-link every=1s for=2s", "link n", "link n", "messages slowed"),
+    ("lossy every=1s for=2s", "link n", "link n", "messages sent again"),
+    ("heavy-tail every=1s for=2s", "link n", "link n", "messages slowed"),
+    ("narrow every=1s for=2s", "link n", "link n", "messages slowed"),
+    ("reset every=1s", "reset n", "reset n", "connections broken"),
+    ("half-open every=1s", "half-open n", "half-open n", "connections broken"),
+    ("clients every=1s for=1s", "cut ", "heal ", "messages held"),
+    ("kill every=1s for=1s", "kill n", "start n", ""),
+    ("kill-at at=sync every=1s for=1s", "kill-at n", "start n", ""),
+    ("power-loss every=1s for=1s", "power-loss n", "start n", ""),
+    ("power-loss busy=100% every=1s for=1s", "disk n", "start n", "syncs slowed"),
+    ("pause every=1s for=1s", "pause n", "resume n", "events held"),
+    ("slow-processor every=1s for=1s", "processor n", "step=0s", "steps slowed"),
+    ("restart every=2s", "restart n", "start n", ""),
+    ("reconfigure every=2s for=2s", "restart n", "heartbeat-interval=100", ""),
+    ("hang every=1s for=1s", "disk n", "recover", "operations hung"),
+    ("slow-disk every=1s for=1s", "disk n", "recover", "syncs slowed"),
+    ("full every=1s for=1s", "disk n", "start n", "operations refused"),
+    ("read-only every=1s for=1s", "disk n", "start n", "operations refused"),
+    ("lost-files every=1s for=1s", "kill n", "lose-", "damages"),
+    ("damaged-files every=1s for=1s what=meta,cut-database", "disk n", "start n", "damages"),
+    ("sync-error every=1s for=1s", "disk n", "start n", "operations failed"),
+    ("write-error every=1s for=1s", "disk n", "start n", "operations failed"),
+    ("read-error every=1s for=1s", "kill n", "start n", "operations failed"),
+    ("rot every=1s for=1s", "disk n", "start n", "damages"),
+    ("lies about=syncs,names every=1s for=1s", "disk n", "power-loss n", "syncs faked"),
+    ("lies about=lost-write every=1s for=1s", "disk n", "power-loss n", "writes lost"),
+    ("roll-back every=1s for=1s", "disk n", "roll-back", "damages"),
+    ("clock every=1s for=1s", "clock n", "clock n", "microseconds of wall clock error"),
+    ("drift every=1s for=1s", "clock n", "drift=+0ppm", "microseconds of wall clock error"),
+    ("strobe every=1s for=1s", "clock n", "clock n", "microseconds of wall clock error"),
+    ("freeze every=1s for=1s", "clock n", "drift=+0ppm", "microseconds of wall clock error"),
+    ("membership change=replace every=1s for=2s", "member-remove n", "start n", ""),
+    ("defragment every=1s", "defragment via=n", "succeeds", ""),
+    ("move-leader every=1s", "move-leader n", "succeeds", ""),
+    ("calls every=1s", "", "succeeds", ""),
 ];
 
 /// The first incident that says so, from a place on.
@@ -75,13 +79,29 @@ fn find<'r>(record: &'r RunRecord, what: &str, from: usize) -> Option<(usize, &'
     incidents.find(|(_, it)| it.what.contains(what))
 }
 
+/// What all faults of a run have done.
+fn effect(record: &RunRecord) -> Effect {
+    let mut done = Effect::new();
+    let marks = record.history.incidents.iter().flat_map(|it| &it.marks);
+    let ended = marks.filter_map(|mark| match mark {
+        Mark::Ends { effect, .. } | Mark::Happens { effect, .. } => Some(effect),
+        Mark::Started(_) | Mark::Ended(_) | Mark::Begins(_) => None,
+    });
+    for effect in ended.chain(record.history.unended.iter().map(|(_, effect)| effect)) {
+        for (what, many) in effect {
+            *done.entry(what.clone()).or_default() += many;
+        }
+    }
+    done
+}
+
 #[test]
-fn every_nemesis_begins_and_ends_and_the_cluster_heals() {
+fn every_nemesis_begins_has_its_effect_and_ends_and_the_cluster_heals() {
     let tested: BTreeSet<&str> =
         FAULTS.iter().filter_map(|(nemesis, ..)| nemesis.split(' ').next()).collect();
     let known: BTreeSet<&str> = KINDS.iter().map(|entry| entry.name).collect();
     assert_eq!(tested, known);
-    for (nemesis, begins, ends) in FAULTS {
+    for (nemesis, begins, ends, does) in FAULTS {
         let record = under(nemesis, 1);
         let seen = || {
             let incidents = record.history.incidents.iter();
@@ -94,6 +114,9 @@ fn every_nemesis_begins_and_ends_and_the_cluster_heals() {
             panic!("{nemesis}: no `{ends}` after `{}` in\n{}", begin.what, seen());
         };
         assert!(begin.at <= end.at);
+        let done = effect(&record);
+        let has_done = done.get(*does).is_some_and(|many| *many > 0);
+        assert!(has_done || does.is_empty(), "{nemesis} has done {done:?}, not {does}\n{}", seen());
     }
 }
 

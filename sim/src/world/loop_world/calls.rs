@@ -8,6 +8,7 @@ use super::LoopWorld;
 use super::host::Inbound;
 use super::packet::{Dialed, Event, Packet, ProcessRef, Purpose, Waiting};
 use crate::world::End;
+use crate::world::tally::Deed;
 
 /// Why a packet comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +161,9 @@ impl LoopWorld {
                 let between = self
                     .connections
                     .select(|conn| pair.contains(&(conn.server.place, conn.dialer.place)));
+                let broken = between.len();
+                let ends = (End::Member(one), End::Member(other));
+                self.network.note(ends.0, ends.1, Deed::ConnectionBroken, broken);
                 for conn in between {
                     self.break_stream(conn);
                 }
@@ -168,7 +172,8 @@ impl LoopWorld {
                 }
             }
             (End::Clients, End::Member(place)) | (End::Member(place), End::Clients) => {
-                self.clients_reset(place);
+                let broken = self.clients_reset(place);
+                self.network.note(one, other, Deed::ConnectionBroken, broken);
             }
             (End::Clients, End::Clients) => {}
         }

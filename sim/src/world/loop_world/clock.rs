@@ -84,6 +84,11 @@ impl Clocks {
         self.since.saturating_add(passed).max(now)
     }
 
+    /// By how much the wall clock is ahead of virtual time, or behind it.
+    pub fn wall_error_ns(&self, time: u64) -> i64 {
+        self.wall + passed(self.since, time, self.wall_ppm) as i64 - EPOCH_NS - time as i64
+    }
+
     /// The wall clock jumps.
     pub fn jump_wall(&mut self, by_ms: i64) {
         self.wall += by_ms * 1_000_000;

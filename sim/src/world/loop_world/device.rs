@@ -31,6 +31,7 @@ use rand_chacha::rand_core::RngCore;
 use super::packet::Reception;
 use crate::disk::{DiskTimes, Fault, Lines, OperationKind, OperationTime, VirtualDisk};
 use crate::seed::Streams;
+use crate::world::tally::{Deed, Tally};
 use crate::world::{DiskFault, Occasion, Side, Trap};
 
 /// Writes of the database wait this long for others, as etcd's do.
@@ -141,6 +142,8 @@ pub struct Device {
     remembered: Option<VirtualDisk>,
     /// Where disk operations are written down, and as whose.
     told: Option<(usize, Lines)>,
+    /// What faults have done, other than to the disk that is there now.
+    tally: Tally,
     /// The hash of what was on disks that were wiped.
     past: u64,
     stream: rand_chacha::ChaCha8Rng,
@@ -179,6 +182,7 @@ impl Device {
             side: None,
             remembered: None,
             told: None,
+            tally: Tally::default(),
             past: 0,
             stream,
         }
@@ -187,6 +191,7 @@ impl Device {
     /// Replaces the disk by an empty one.
     pub fn wipe(&mut self) {
         self.past = self.past.rotate_left(1) ^ self.disk.trace_hash();
+        self.tally = self.tally();
         self.disk = VirtualDisk::new(self.times, next_stream(&mut self.stream));
         if let Some((place, lines)) = &self.told {
             self.disk.tell(*place, lines.clone());
@@ -488,6 +493,26 @@ impl Device {
         true
     }
 
+    /// What faults have done until now.
+    pub fn tally(&self) -> Tally {
+        let suffered = self.disk.suffered();
+        let mut tally = self.tally;
+        for (deed, many) in [
+            (Deed::SyncSlowed, suffered.slowed),
+            (Deed::OperationRefused, suffered.refused),
+            (Deed::OperationFailed, suffered.failed),
+            (Deed::SyncFaked, suffered.faked),
+            (Deed::WriteLost, suffered.lost),
+        ] {
+            tally.add_many(deed, many as i64);
+        }
+        tally
+    }
+
+    fn note_damage(&mut self, is_done: bool) {
+        self.tally.add_many(Deed::Damage, i64::from(is_done));
+    }
+
     /// Breaks something, or mends it.
     pub fn fault(&mut self, now: u64, fault: &DiskFault) {
         match fault {
@@ -501,20 +526,25 @@ impl Device {
             DiskFault::Full => self.disk.inject(Fault::Full),
             DiskFault::ReadOnly => self.disk.inject(Fault::ReadOnly),
             DiskFault::Lose(missing) => {
-                self.disk.lose_segments(&self.dir, *missing);
+                let lost = self.disk.lose_segments(&self.dir, *missing);
+                self.note_damage(!lost.is_empty());
             }
             DiskFault::Harm(harm) => {
-                self.disk.harm(&self.snap_dir, *harm);
+                let damage = self.disk.harm(&self.snap_dir, *harm);
+                self.note_damage(damage.is_some());
             }
             DiskFault::TearLogTail => {
-                self.disk.tear_log_tail(&self.dir);
+                let damage = self.disk.tear_log_tail(&self.dir);
+                self.note_damage(damage.is_some());
             }
             DiskFault::CorruptLogMiddle => {
-                self.disk.corrupt_log_middle(&self.dir);
+                let damage = self.disk.corrupt_log_middle(&self.dir);
+                self.note_damage(damage.is_some());
             }
             DiskFault::ReadError => self.disk.inject(Fault::ReadError),
             DiskFault::Rot => {
-                self.disk.rot_log(&self.dir);
+                let damage = self.disk.rot_log(&self.dir);
+                self.note_damage(damage.is_some());
             }
             DiskFault::LostWrite => self.disk.inject(Fault::LostWrite),
             DiskFault::MisdirectedWrite => self.disk.inject(Fault::MisdirectedWrite),
@@ -526,9 +556,14 @@ impl Device {
             DiskFault::RollBack => {
                 if let Some(old) = self.remembered.take() {
                     self.disk.take_content(&old);
+                    self.note_damage(true);
                 }
             }
             DiskFault::Recover => {
+                if self.is_hung() {
+                    let waiting = self.running.len() + self.staged.len() + self.tasks.len();
+                    self.tally.add_many(Deed::OperationHung, waiting as i64);
+                }
                 let later = self.disk.recover(now);
                 self.done_at = self.done_at.map(|done_at| (done_at + later).max(now));
             }

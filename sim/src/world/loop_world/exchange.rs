@@ -344,15 +344,17 @@ impl LoopWorld {
         self.complete(op, Outcome::Ok(reply));
     }
 
-    /// The connections of clients to a member are reset.
-    pub(super) fn clients_reset(&mut self, place: usize) {
+    /// The connections of clients to a member are reset. Tells how many operations that ends.
+    pub(super) fn clients_reset(&mut self, place: usize) -> usize {
         self.clients.break_streams(place);
         let all = self.clients.select(place, |_| true);
+        let many = all.len();
         for op in all {
             let (from, to) = (End::Member(place), End::Clients);
             let packet = Packet::Lost(op);
             self.queue.push(self.now, Event::Arrives { from, to, packet });
         }
+        many
     }
 
     /// A process is gone: its kernel resets the clients' connections. What it had not taken in

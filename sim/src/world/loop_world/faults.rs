@@ -4,6 +4,7 @@ use super::LoopWorld;
 use super::connection::Conn;
 use super::network::Network;
 use super::packet::Event;
+use crate::world::tally::{Deed, Subject, Tally};
 use crate::world::{
     ClockFault, DiskFault, End, LinkQuality, MessageClass, NetworkFault, WorldError,
 };
@@ -72,7 +73,9 @@ impl LoopWorld {
 
     fn half_open(&mut self, from: End, to: End) {
         if let (End::Member(from), End::Member(to)) = (from, to) {
-            self.half_close(from, to);
+            let broken = self.half_close(from, to);
+            let (from, to) = (End::Member(from), End::Member(to));
+            self.network.note(from, to, Deed::ConnectionBroken, broken);
         }
     }
 
@@ -151,6 +154,20 @@ impl LoopWorld {
         }
         self.let_free(place);
         Ok(())
+    }
+
+    /// What faults have done to a member or a link until now.
+    pub(super) fn tally_of(&self, subject: Subject) -> Tally {
+        match subject {
+            Subject::Link(from, to) => self.network.tally(from, to),
+            Subject::Member(place) => {
+                let Some(host) = self.hosts.get(place) else { return Tally::default() };
+                let mut tally = host.tally + host.device.tally();
+                let error = host.clocks.wall_error_ns(self.now) / 1_000;
+                tally.add_many(Deed::WallClockError, error);
+                tally
+            }
+        }
     }
 
     /// Fails unless there is such a place.

@@ -17,6 +17,7 @@ use super::device::Device;
 use super::machine::Machine;
 use super::packet::{Attempt, Event, ProcessRef};
 use crate::world::convert::Shape;
+use crate::world::tally::Tally;
 use crate::world::{Exit, Trap};
 
 /// Log lines kept of a process; older ones are forgotten.
@@ -33,6 +34,8 @@ pub struct Host {
     pub is_powered: bool,
     /// The process is frozen.
     pub is_paused: bool,
+    /// What faults have done to it, other than its disk's.
+    pub tally: Tally,
     /// How long a step takes the processor; zero for what is usual.
     pub step_ns: u64,
     /// The process is killed before or after a raft message of a class that is still to come.
@@ -65,6 +68,7 @@ impl Host {
             incarnation: 0,
             is_powered: true,
             is_paused: false,
+            tally: Tally::default(),
             step_ns: 0,
             trap: None,
             busy_until: 0,

@@ -14,6 +14,7 @@ use super::packet::{Dialed, Event, Packet, ProcessRef};
 use super::panic;
 use super::trace::TraceHasher;
 use crate::seed::Draw;
+use crate::world::tally::Deed;
 use crate::world::{End, MemberStatus, WorldEvent};
 
 /// A member's state is recorded in full whenever it has applied so many further entries.
@@ -58,6 +59,7 @@ impl LoopWorld {
                 event => host.waiting.push_back(event),
             }
         } else if host.is_paused {
+            host.tally.add(Deed::EventHeld);
             host.waiting.push_back(event);
         } else if host.busy_until > self.now || !host.waiting.is_empty() {
             host.waiting.push_back(event);
@@ -152,6 +154,9 @@ impl LoopWorld {
             return self.panicked(place, panic);
         }
         host.busy_until = self.now + self.options.step_ns.max(host.step_ns);
+        if host.step_ns > 0 {
+            host.tally.add(Deed::StepSlowed);
+        }
         let spent = self.outputs.take_spent();
         if is_background && spent > STEP_BUDGET {
             let reason = format!("a step spent {spent} units of its budget of {STEP_BUDGET}");

@@ -63,6 +63,7 @@ use self::observer::Observer;
 use self::packet::Event;
 use self::queue::Queue;
 use self::trace::Trace;
+use super::tally::{Subject, Tally};
 use super::{
     BackupDamage, ClockFault, DiskFault, Exit, Launch, LinkQuality, MemberStatus, NetworkFault,
     Restore, Trap, World, WorldError, WorldEvent,
@@ -343,6 +344,10 @@ impl World for LoopWorld {
 
     fn disk_changes(&self, member: usize) -> Option<u64> {
         self.hosts.get(member).map(|host| host.device.changes())
+    }
+
+    fn tally(&self, subject: Subject) -> Tally {
+        self.tally_of(subject)
     }
 
     fn processor(&mut self, member: usize, step: Duration) -> Result<(), WorldError> {

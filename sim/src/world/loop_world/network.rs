@@ -14,6 +14,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::packet::Packet;
 use crate::seed::{Draw, Streams};
+use crate::world::tally::{Deed, Tally};
 use crate::world::{End, LinkQuality, MessageClass};
 
 /// The first retransmission timeout; each further one is twice as long.
@@ -70,6 +71,9 @@ struct Link {
     /// When the last byte of what was sent is on the wire.
     busy_until: u64,
     held: Vec<Held>,
+    /// The longest latency when nothing is wrong.
+    usual_ns: u64,
+    tally: Tally,
 }
 
 impl Link {
@@ -82,8 +86,11 @@ impl Link {
             draws,
             busy_until: 0,
             held: Vec::new(),
+            usual_ns: 0,
+            tally: Tally::default(),
         };
         link.set(quality);
+        link.usual_ns = link.latency_ns.1;
         link
     }
 
@@ -113,6 +120,9 @@ impl Link {
     fn passage(&mut self, now: u64, bytes: u64, may_repeat: bool) -> Passage {
         let latency = self.latency();
         if self.is_plain {
+            if latency > self.usual_ns {
+                self.tally.add(Deed::MessageSlowed);
+            }
             return Passage::Arrives { at: now + latency, again: None, overtakes: false };
         }
         let mut at = now + latency;
@@ -125,18 +135,26 @@ impl Link {
         while self.draws.chance_per_10k(self.quality.loss_per_10k) {
             at += RETRANSMISSION_NS << losses;
             losses += 1;
+            self.tally.add(Deed::MessageRepeated);
             if losses == LOSSES_MAX {
                 return Passage::Resets;
             }
+        }
+        if at - now > self.usual_ns {
+            self.tally.add(Deed::MessageSlowed);
         }
         if !may_repeat {
             return Passage::Arrives { at, again: None, overtakes: false };
         }
         let overtakes = self.draws.chance_per_10k(self.quality.reorder_per_10k);
         if overtakes {
+            self.tally.add(Deed::MessageOvertaken);
             at += self.latency() + self.latency();
         }
         let repeats = self.draws.chance_per_10k(self.quality.duplicate_per_10k);
+        if repeats {
+            self.tally.add(Deed::MessageDoubled);
+        }
         let again = repeats.then(|| at + self.latency());
         Passage::Arrives { at, again, overtakes }
     }
@@ -233,13 +251,34 @@ impl Network {
         let link = self.link(from, to);
         if link.cuts != 0 {
             if link.cuts & bit(MessageClass::All) != 0 {
+                link.tally.add(Deed::MessageHeld);
                 return Passage::Waits;
             }
             if class.is_some_and(|class| link.cuts & bit(class) != 0) {
+                link.tally.add(Deed::MessageLost);
                 return Passage::Vanishes;
             }
         }
         link.passage(now, bytes, may_repeat)
+    }
+
+    /// What faults have done to a link until now.
+    pub fn tally(&self, from: End, to: End) -> Tally {
+        self.links[row(from)][row(to)].tally
+    }
+
+    /// Something was done to a link.
+    pub fn note(&mut self, from: End, to: End, deed: Deed, many: usize) {
+        self.link(from, to).tally.add_many(deed, many as i64);
+    }
+
+    /// Nobody answers a knock, where what is cut is the reason.
+    pub fn note_unheard(&mut self, from: End, to: End) {
+        for (from, to) in [(from, to), (to, from)] {
+            if !self.is_open(from, to) {
+                self.note(from, to, Deed::KnockUnheard, 1);
+            }
+        }
     }
 
     /// Whether the sender's buffers have room for one more message that waits for a link to heal.

@@ -116,6 +116,7 @@ impl LoopWorld {
             world.network.latency(here, there) + world.network.latency(there, here)
         };
         if !self.network.can_connect(here, there) || !self.hosts[place].is_powered {
+            self.network.note_unheard(here, there);
             return self.knock_again(from, url, started, purpose);
         }
         let after_handshake = self.now + round_trip(self);
@@ -423,10 +424,11 @@ impl LoopWorld {
 
     /// The streams between two members are gone, and one of them is not told: as a reader it finds
     /// out by silence, as a writer when the other dials anew.
-    pub(super) fn half_close(&mut self, believer: usize, other: usize) {
+    pub(super) fn half_close(&mut self, believer: usize, other: usize) -> usize {
         let pair = [(believer, other), (other, believer)];
         let between =
             self.connections.select(|conn| pair.contains(&(conn.server.place, conn.dialer.place)));
+        let many = between.len();
         for name in between {
             let silence = self.silence();
             let Some(conn) = self.connections.close(name) else { continue };
@@ -438,6 +440,7 @@ impl LoopWorld {
                 }
             }
         }
+        many
     }
 
     /// One end closes a stream in good order; the other is told, or finds out by itself.

@@ -159,9 +159,70 @@ impl ApiError {
     }
 }
 
+/// Why a call is answered with an error.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum CallError {
+    /// One of the API's own errors.
+    Api(ApiError),
+    /// The member's disk refused what was asked for, in the disk's words. The member goes on.
+    Disk(String),
+}
+
+impl CallError {
+    /// The API's own error, if it is one.
+    pub const fn api(&self) -> Option<ApiError> {
+        match self {
+            CallError::Api(error) => Some(*error),
+            CallError::Disk(_) => None,
+        }
+    }
+
+    /// What the client is told.
+    pub fn text(&self) -> &str {
+        match self {
+            CallError::Api(error) => error.text(),
+            CallError::Disk(text) => text,
+        }
+    }
+
+    /// The code on the wire of the given etcd.
+    pub const fn code_for(&self, compat: CompatVersion) -> Code {
+        match self {
+            CallError::Api(error) => error.code_for(compat),
+            CallError::Disk(_) => Code::Unknown,
+        }
+    }
+}
+
+impl From<ApiError> for CallError {
+    fn from(error: ApiError) -> CallError {
+        CallError::Api(error)
+    }
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+impl std::error::Error for CallError {}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_disk_refuses_is_told_in_its_words_with_an_unknown_code() {
+        let error = CallError::Disk("write d/db.tmp.1: no space left on device".to_owned());
+        assert_eq!(error.to_string(), "write d/db.tmp.1: no space left on device");
+        assert_eq!(error.code_for(CompatVersion::V3_6), Code::Unknown);
+        let error = CallError::from(ApiError::Corrupt);
+        assert_eq!(
+            (error.text(), error.code_for(CompatVersion::V3_6)),
+            (ApiError::Corrupt.text(), Code::DataLoss)
+        );
+    }
 
     #[test]
     fn every_text_names_one_error() {

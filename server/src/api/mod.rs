@@ -4,4 +4,4 @@
 pub mod check;
 pub mod error;
 
-pub use error::{ApiError, Code};
+pub use error::{ApiError, CallError, Code};

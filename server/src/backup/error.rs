@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::Place;
 use crate::config::quote::quote;
 use crate::storage::bolt::{BoltError, Finding};
+use crate::storage::disk::words;
 use crate::storage::schema::SchemaError;
 use crate::storage::wal::WalError;
 
@@ -131,21 +132,6 @@ impl BackupError {
         let place = place.clone();
         move |source| BackupError::Io { operation, place, source }
     }
-}
-
-/// An error of the operating system in the words that Go has for it.
-fn words(error: &io::Error) -> String {
-    let text = match error.kind() {
-        io::ErrorKind::NotFound => "no such file or directory",
-        io::ErrorKind::PermissionDenied => "permission denied",
-        io::ErrorKind::AlreadyExists => "file exists",
-        io::ErrorKind::IsADirectory => "is a directory",
-        io::ErrorKind::NotADirectory => "not a directory",
-        io::ErrorKind::StorageFull => "no space left on device",
-        io::ErrorKind::InvalidInput => "invalid argument",
-        _ => return error.to_string(),
-    };
-    text.to_owned()
 }
 
 fn listed(findings: &[Finding]) -> String {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::id::RequestId;
 use super::io::{Level, LogLine, Output, Outputs, Response};
 use super::running::Running;
-use crate::api::ApiError;
+use crate::api::CallError;
 use crate::proto::etcdserverpb as pb;
 use crate::storage::database::{DatabaseAnswer, DatabaseTask, DatabaseTaskId};
 
@@ -59,7 +59,7 @@ impl Running {
         answer: DatabaseAnswer,
         out: &mut Outputs,
     ) {
-        let Some((_, waiter)) = self.tasks.waiting.remove(&id) else { return };
+        let Some((task, waiter)) = self.tasks.waiting.remove(&id) else { return };
         let result = match answer {
             DatabaseAnswer::Defragmented(size) => {
                 self.persistence.resized(size);
@@ -72,13 +72,16 @@ impl Running {
                 Ok(Response::Hash(pb::HashResponse { header, hash }))
             }
             DatabaseAnswer::Failed(error) => {
-                let line = LogLine::new(Level::Warn, "failed to work on the whole database");
-                out.push(Output::LogLine(line.with("error", error)));
-                Err(ApiError::Stopped)
+                let text = match task {
+                    DatabaseTask::Defragment => "failed to defragment",
+                    DatabaseTask::Hash => "failed to hash the whole database",
+                };
+                out.push(Output::LogLine(LogLine::new(Level::Warn, text).with("error", &*error)));
+                Err(CallError::Disk(error))
             }
         };
-        if let Some(request) = waiter {
-            self.reply(request, result, out);
+        if let Some(id) = waiter {
+            out.push(Output::Reply { id, result });
         }
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::id::StreamId;
 use super::io::{Level, LogLine, Output, Outputs, StreamItem};
 use super::running::Running;
-use crate::api::ApiError;
+use crate::api::CallError;
 use crate::config::CompatVersion;
 use crate::planted::Defect;
 use crate::proto::etcdserverpb::SnapshotResponse;
@@ -91,9 +91,10 @@ impl Running {
             Ok(piece) => piece,
             Err(error) => {
                 let line = LogLine::new(Level::Warn, "failed to send database snapshot to client");
-                out.push(Output::LogLine(line.with("error", error)));
+                out.push(Output::LogLine(line.with("error", &*error)));
                 self.stream_close(stream, out);
-                return out.push(Output::StreamEnd { id: stream, result: Err(ApiError::Stopped) });
+                let result = Err(CallError::Disk(error));
+                return out.push(Output::StreamEnd { id: stream, result });
             }
         };
         let bytes = piece.blob.len() as u64;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::id::{CallId, ClusterId, MemberId, RequestId, StreamId};
 use super::work::{Work, WorkDone};
-use crate::api::ApiError;
+use crate::api::CallError;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::{v3electionpb, v3lockpb};
 use crate::storage::database::{
@@ -572,7 +572,7 @@ pub enum Output {
         /// The request.
         id: RequestId,
         /// Its answer.
-        result: Result<Response, ApiError>,
+        result: Result<Response, CallError>,
     },
     /// A message on a client's stream.
     StreamItem {
@@ -588,7 +588,7 @@ pub enum Output {
         /// The stream.
         id: StreamId,
         /// The status, or success.
-        result: Result<(), ApiError>,
+        result: Result<(), CallError>,
     },
     /// A raft message that may leave now.
     Send {

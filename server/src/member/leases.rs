@@ -401,7 +401,7 @@ impl Running {
             Answer::Failed(error) => {
                 self.streams.remove(&stream);
                 self.keep_alive_close(stream);
-                return out.push(Output::StreamEnd { id: stream, result: Err(error) });
+                return out.push(Output::StreamEnd { id: stream, result: Err(error.into()) });
             }
         };
         let response =

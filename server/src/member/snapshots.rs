@@ -159,7 +159,9 @@ impl Running {
             return self.log(Level::Info, text, out);
         }
         let kept = self.config.snapshot_catchup_entries;
-        if let Some(index) = self.consensus.compact_log(index.saturating_sub(kept).max(1)) {
+        // A member that ends now applies again what its database does not have yet.
+        let covered = index.min(self.persistence.durable_index());
+        if let Some(index) = self.consensus.compact_log(covered.saturating_sub(kept).max(1)) {
             let level = match self.config.compat {
                 CompatVersion::V3_5 => Level::Info,
                 _ => Level::Debug,

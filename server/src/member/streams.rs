@@ -30,7 +30,7 @@ impl Running {
             None
         };
         if let Some(error) = refusal {
-            return out.push(Output::StreamEnd { id, result: Err(error) });
+            return out.push(Output::StreamEnd { id, result: Err(error.into()) });
         }
         match kind {
             StreamKind::Watch => self.hub.open(id, window_bytes, now.monotonic),
@@ -102,7 +102,7 @@ impl Running {
             .collect();
         for id in ended {
             self.stream_close(id, out);
-            out.push(Output::StreamEnd { id, result: Err(ApiError::NoLeader) });
+            out.push(Output::StreamEnd { id, result: Err(ApiError::NoLeader.into()) });
         }
     }
 }

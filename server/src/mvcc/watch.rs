@@ -411,7 +411,7 @@ impl WatchHub {
         if let Err(Overflow) = sent {
             self.close(id);
             self.ended.push(id);
-            out.push(Output::StreamEnd { id, result: Err(ApiError::TooManyRequests) });
+            out.push(Output::StreamEnd { id, result: Err(ApiError::TooManyRequests.into()) });
         }
     }
 

@@ -11,6 +11,21 @@ use std::{fmt, io, iter};
 /// the empty path. A member's log is in `member/wal`.
 pub type Path = str;
 
+/// An error of the operating system in the words that Go has for it.
+pub(crate) fn words(error: &io::Error) -> String {
+    let text = match error.kind() {
+        io::ErrorKind::NotFound => "no such file or directory",
+        io::ErrorKind::PermissionDenied => "permission denied",
+        io::ErrorKind::AlreadyExists => "file exists",
+        io::ErrorKind::IsADirectory => "is a directory",
+        io::ErrorKind::NotADirectory => "not a directory",
+        io::ErrorKind::StorageFull => "no space left on device",
+        io::ErrorKind::InvalidInput => "invalid argument",
+        _ => return error.to_string(),
+    };
+    text.to_owned()
+}
+
 /// A file's path in a directory.
 pub(crate) fn join(dir: &Path, name: &str) -> String {
     if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") }

@@ -253,10 +253,12 @@ impl Cluster {
     fn output(&mut self, place: usize, output: Output) {
         match output {
             Output::Reply { id, result } => {
+                let result = result.map_err(|error| error.api().expect("no disk refuses anything"));
                 assert!(self.replies.insert(id, result).is_none(), "one reply a request");
             }
             Output::StreamItem { id, item, .. } => self.items.entry(id).or_default().push(item),
             Output::StreamEnd { id, result } => {
+                let result = result.map_err(|error| error.api().expect("no disk refuses anything"));
                 assert!(self.ends.insert(id, result).is_none(), "a stream ends once");
             }
             Output::Send { to, message } => self.send(place, to, message),

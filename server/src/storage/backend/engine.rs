@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::storage::bolt::{BoltError, ReadTx};
 use crate::storage::database::{BucketChange, DatabaseSize};
-use crate::storage::disk::{Disk, Path};
+use crate::storage::disk::{Disk, Path, words};
 use crate::storage::schema::DatabaseImage;
 
 /// The body of a snapshot, as it travels between members.
@@ -67,7 +67,7 @@ pub trait Pinned: fmt::Debug {
 #[derive(Debug, Error)]
 pub enum DatabaseError {
     /// The disk refused an operation.
-    #[error("{operation} {path}: {source}")]
+    #[error("{operation} {path}: {}", words(source))]
     Io {
         /// The system call's name.
         operation: &'static str,

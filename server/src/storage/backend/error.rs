@@ -7,6 +7,7 @@ use thiserror::Error;
 use super::engine::DatabaseError;
 use crate::config::CompatVersion;
 use crate::member::io::{Level, LogLine};
+use crate::storage::disk::words;
 use crate::storage::schema::SchemaError;
 use crate::storage::wal::WalError;
 
@@ -23,7 +24,7 @@ pub enum Cause {
     #[error(transparent)]
     Schema(#[from] SchemaError),
     /// A file of a snapshot.
-    #[error("{operation} {path}: {source}")]
+    #[error("{operation} {path}: {}", words(source))]
     Io {
         /// The system call's name.
         operation: &'static str,

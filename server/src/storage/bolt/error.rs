@@ -5,11 +5,13 @@ use std::io;
 
 use thiserror::Error;
 
+use crate::storage::disk::words;
+
 /// A failure of the database.
 #[derive(Debug, Error)]
 pub enum BoltError {
     /// The disk refused an operation.
-    #[error("{operation} {path}: {source}")]
+    #[error("{operation} {path}: {}", words(source))]
     Io {
         /// The system call's name.
         operation: &'static str,

@@ -6,7 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
-use detcd::api::ApiError;
+use detcd::api::{ApiError, CallError};
 use detcd::member::io::{StreamItem, StreamMessage};
 use detcd::proto::etcdserverpb as pb;
 use detsim_reports::record::{Call, Header, OpId, Outcome, Watch};
@@ -145,8 +145,8 @@ impl Pending {
     }
 
     /// How it ends with an error of the member's.
-    pub fn refused(&self, error: ApiError) -> Outcome {
-        if is_definite(error) {
+    pub fn refused(&self, error: &CallError) -> Outcome {
+        if error.api().is_some_and(is_definite) {
             Outcome::Fail(error.text().to_owned())
         } else {
             self.unanswered(error.text())
@@ -403,11 +403,14 @@ mod tests {
         let write = Pending::new(&Call::Put(Put::default()), 0);
         let read = Pending::new(&Call::Range(Range::default()), 0);
         for error in ApiError::ALL {
-            assert!(matches!(read.refused(*error), Outcome::Fail(_)));
+            assert!(matches!(read.refused(&(*error).into()), Outcome::Fail(_)));
         }
-        assert!(matches!(write.refused(ApiError::LeaderChanged), Outcome::Unknown(_)));
-        assert!(matches!(write.refused(ApiError::NoSpace), Outcome::Unknown(_)));
-        assert!(matches!(write.refused(ApiError::TooManyRequests), Outcome::Fail(_)));
-        assert!(matches!(write.refused(ApiError::LeaseNotFound), Outcome::Fail(_)));
+        let refused = |error: ApiError| write.refused(&error.into());
+        assert!(matches!(refused(ApiError::LeaderChanged), Outcome::Unknown(_)));
+        assert!(matches!(refused(ApiError::NoSpace), Outcome::Unknown(_)));
+        assert!(matches!(refused(ApiError::TooManyRequests), Outcome::Fail(_)));
+        assert!(matches!(refused(ApiError::LeaseNotFound), Outcome::Fail(_)));
+        let of_disk = CallError::Disk("no space left on device".to_owned());
+        assert!(matches!(write.refused(&of_disk), Outcome::Unknown(_)));
     }
 }

@@ -1,6 +1,6 @@
 //! Client operations between clients and members: requests, answers, streams.
 
-use detcd::api::ApiError;
+use detcd::api::CallError;
 use detcd::member::id::{RequestId, StreamId};
 use detcd::member::io::{CallOptions, Input, Request, Response, StreamItem, StreamMessage};
 use detcd::proto::etcdserverpb as pb;
@@ -137,7 +137,7 @@ impl LoopWorld {
         &mut self,
         place: usize,
         id: RequestId,
-        result: Result<Response, ApiError>,
+        result: Result<Response, CallError>,
     ) {
         let op = OpId(id.0 as u32);
         let bytes = FRAME_BYTES
@@ -161,7 +161,7 @@ impl LoopWorld {
         &mut self,
         place: usize,
         id: StreamId,
-        result: Result<(), ApiError>,
+        result: Result<(), CallError>,
     ) {
         let op = OpId(id.0 as u32);
         self.send_down(place, op, FRAME_BYTES, Packet::StreamEnd(op, result));
@@ -177,7 +177,7 @@ impl LoopWorld {
                         Some(reply) => Outcome::Ok(reply),
                         None => pending.unanswered("an answer to another question"),
                     },
-                    Err(error) => pending.refused(error),
+                    Err(error) => pending.refused(&error),
                 };
                 self.complete(op, outcome);
             }
@@ -195,20 +195,20 @@ impl LoopWorld {
             Packet::Item(name, item, bytes) => self.item_arrived(name, *item, bytes),
             Packet::StreamEnd(name, result) => {
                 for op in self.clients.together(name) {
-                    self.ended_with_stream(op, result);
+                    self.ended_with_stream(op, result.clone());
                 }
             }
             other => unreachable!("{other:?} does not go to clients"),
         }
     }
 
-    fn ended_with_stream(&mut self, op: OpId, result: Result<(), ApiError>) {
+    fn ended_with_stream(&mut self, op: OpId, result: Result<(), CallError>) {
         let Some(pending) = self.clients.get(op) else { return };
         let outcome = match (result, pending.kind) {
             (Ok(()), Kind::Watch) => return self.watch_ended(op),
             (Ok(()), Kind::Snapshot) => return self.snapshot_ended(op),
             (Ok(()), _) => pending.unanswered("the stream ended without an answer"),
-            (Err(error), _) => pending.refused(error),
+            (Err(error), _) => pending.refused(&error),
         };
         self.complete(op, outcome);
     }

@@ -1,7 +1,7 @@
 //! What travels between hosts and clients, and everything that the event queue holds.
 
 use bytes::Bytes;
-use detcd::api::ApiError;
+use detcd::api::CallError;
 use detcd::member::id::{CallId, MemberId};
 use detcd::member::io::{
     DialRefusal, Input, PeerAnswer, PeerCall, PeerCallError, PeerHeader, RaftMessage, Response,
@@ -146,11 +146,11 @@ pub enum Packet {
     /// The client closed its stream.
     StreamClose(OpId),
     /// The answer to a client's request.
-    Reply(OpId, Box<Result<Response, ApiError>>),
+    Reply(OpId, Box<Result<Response, CallError>>),
     /// A message on a client's stream, with what it takes from the window.
     Item(OpId, Box<StreamItem>, u64),
     /// The member ended a client's stream.
-    StreamEnd(OpId, Result<(), ApiError>),
+    StreamEnd(OpId, Result<(), CallError>),
     /// Nobody listens at the member's client address.
     Refused(OpId),
     /// The client's connection was reset.

@@ -181,7 +181,10 @@ fn tell(output: Output) -> String {
             assert_eq!(bytes, prost::Message::encoded_len(&response) as u64);
             (id, response)
         }
-        Output::StreamEnd { id, result } => return format!("{} ends {result:?}", id.0),
+        Output::StreamEnd { id, result } => {
+            let result = result.map_err(|error| error.api().expect("a hub has no disk"));
+            return format!("{} ends {result:?}", id.0);
+        }
         other => panic!("a hub does not do this: {other:?}"),
     };
     let header = response.header.expect("a response has a header");

@@ -592,7 +592,7 @@ fn a_client_that_never_listens_loses_its_stream() {
     assert!(out.is_empty());
     hub.refuse(StreamId(1), "no", &tape, &mut out);
     let ended = out.drain().all(|output| {
-        let result = Err(ApiError::TooManyRequests);
+        let result = Err(ApiError::TooManyRequests.into());
         matches!(output, Output::StreamEnd { id: StreamId(1), result: r } if r == result)
     });
     assert!(ended);

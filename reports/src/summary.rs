@@ -1,5 +1,5 @@
 //! Runs as a table for a terminal: a line for each scenario and world with verdicts and figures,
-//! then the totals and where the report lies. And failures by signature. Plain text; colours only
+//! then the totals. And failures by signature. Plain text; colours only
 //! when they are asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -92,8 +92,8 @@ pub(crate) fn verdicts(counts: &BTreeMap<Verdict, u64>) -> String {
     shown.collect::<Vec<String>>().join(", ")
 }
 
-/// A table of runs, with totals, and where the report lies if there is one.
-pub fn table(runs: &[Outline], report: Option<&str>, colours: Colours) -> String {
+/// A table of runs, with totals.
+pub fn table(runs: &[Outline], colours: Colours) -> String {
     let mut rows: BTreeMap<(&str, &str), Figures<'_>> = BTreeMap::new();
     let mut all = Figures::default();
     for run in runs {
@@ -120,9 +120,6 @@ pub fn table(runs: &[Outline], report: Option<&str>, colours: Colours) -> String
         for reason in reasons {
             let _ = writeln!(text, "  {reason}");
         }
-    }
-    if let Some(report) = report {
-        let _ = writeln!(text, "\n{report}");
     }
     text
 }
@@ -234,24 +231,22 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_aligned_and_ends_with_totals_and_the_report() {
-        let text = table(&runs(), Some("reports/out/run/index.html"), Colours::None);
+    fn a_table_is_aligned_and_ends_with_totals() {
+        let text = table(&runs(), Colours::None);
         let expected = "\
 scenario  world  seeds  runs  verdict                          operations  simulated s  cpu s
 cut       loop   7..8      2  safety                                  906         24.0   0.50
 quiet     loop   1..3      3  1 undecided, 2 passed                     6         30.0   0.00
   a checker ran out of its bound
 all                        5  2 safety, 1 undecided, 2 passed         912         54.0   0.50
-
-reports/out/run/index.html
 ";
         assert_eq!(text, expected);
     }
 
     #[test]
     fn colours_are_only_used_when_asked_for() {
-        assert!(!table(&runs(), None, Colours::None).contains('\u{1b}'));
-        let text = table(&runs(), None, Colours::Ansi);
+        assert!(!table(&runs(), Colours::None).contains('\u{1b}'));
+        let text = table(&runs(), Colours::Ansi);
         assert!(text.contains("\u{1b}[31msafety"), "{text}");
     }
 

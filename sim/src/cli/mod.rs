@@ -272,10 +272,12 @@ fn run(command: Run) -> Result<u8, Usage> {
     let choice = Choice::new(&command.place.world, command.place.server.as_deref())?;
     let library = Library::find();
     let mut scenarios = library.select(&command.scenarios)?;
-    if command.scenarios.is_empty() && crate::run::HOLDS_DEFECTS {
+    let named = scenarios.len();
+    if command.scenarios.is_empty() {
         // They are meant to fail; `detsim planted` judges them.
         scenarios.retain(|scenario| !scenario.name.starts_with("planted/"));
     }
+    let left_out = named - scenarios.len();
     let mut jobs = Vec::new();
     for scenario in &scenarios {
         for seed in seeds(&command, crate::run::planned_seed(&scenario.script))? {
@@ -298,6 +300,12 @@ fn run(command: Run) -> Result<u8, Usage> {
     let folder = Folder::new(command.out.unwrap_or_else(Folder::usual));
     let mut output = output::Output::new(form, folder, command.junit, &campaign);
     campaign.run(&mut |record| output.finished(record));
+    if left_out > 0 {
+        output.remark(format!(
+            "{left_out} scenarios of planted defects were left out: `{}` looks for them",
+            planted::COMMAND
+        ));
+    }
     Ok(output.conclude())
 }
 

@@ -31,6 +31,7 @@ pub struct Output<'a> {
     scenarios: BTreeMap<&'a str, &'a Loaded>,
     runs: Vec<Outline>,
     complaint: Option<String>,
+    remark: Option<String>,
 }
 
 impl<'a> Output<'a> {
@@ -50,7 +51,13 @@ impl<'a> Output<'a> {
             scenarios: scenarios.collect(),
             runs: Vec::new(),
             complaint: None,
+            remark: None,
         }
+    }
+
+    /// Something to be told after the table.
+    pub fn remark(&mut self, remark: String) {
+        self.remark = Some(remark);
     }
 
     /// A run ended.
@@ -90,11 +97,14 @@ impl<'a> Output<'a> {
         let verdict = worst.map_or(Verdict::Skipped, |run| run.verdict);
         if let Form::Table(colours) = self.form {
             let failures = summary::failures(&self.runs, &shown(self.folder.path()));
+            print!("{}", summary::table(&self.runs, colours));
+            if let Some(remark) = &self.remark {
+                println!("{remark}");
+            }
             if failures.is_empty() {
-                print!("{}", summary::table(&self.runs, Some(&report), colours));
+                println!("\n{report}");
             } else {
-                print!("{}\n{failures}\n", summary::table(&self.runs, None, colours));
-                println!("{report}");
+                println!("\n{failures}\n{report}");
                 // The shortest run of the worst failure stands last, ready to be pasted.
                 let groups = summary::groups(&self.runs);
                 if let Some(first) = groups.first().and_then(|group| group.runs.first()) {

@@ -48,11 +48,13 @@ pub fn budget(text: &str) -> Result<Duration, String> {
     read.ok_or_else(|| format!("expected a duration like `10m` or `90s`, found `{text}`"))
 }
 
+/// How to look for every defect, in a build that holds them.
+pub const COMMAND: &str = "cargo run --release --bin detsim --features planted -- planted";
+
 /// Looks for every defect. Succeeds when all are found and all is silent without triggers.
 pub fn test(wanted: &[String], budget: Duration) -> Result<u8, Usage> {
     if !HOLDS_DEFECTS {
-        let command = "cargo run --release --bin detsim --features planted -- planted";
-        return Err(Usage(format!("this build holds no defects; run `{command}`")));
+        return Err(Usage(format!("this build holds no defects; run `{COMMAND}`")));
     }
     let library = Library::find();
     let all = ["planted".to_owned()];

@@ -92,6 +92,7 @@ pub fn loop_world(script: &Script, seed: u64) -> LoopWorld {
     let mut settings = loop_world::Options::new(seed);
     settings.peers.latency = options.latency();
     settings.clients.latency = options.latency();
+    settings.client_window_bytes = options.client_window();
     settings.codec = options.codec();
     settings.wal.segment_bytes = options.wal_segment();
     settings.database = options.database();

@@ -26,6 +26,13 @@ pub const OPTIONS: &[Parameter] = &[
         meaning: "how long a message travels when nothing is wrong",
     },
     Parameter {
+        name: "client-window",
+        kind: Kind::Size,
+        default: "64KB",
+        meaning: "how much of a stream is on its way before its client must make room: the more, the \
+                  more revisions come in one message to who watches the past",
+    },
+    Parameter {
         name: "codec",
         kind: Kind::Words(&["drawn", "on", "off"]),
         default: "drawn",
@@ -119,6 +126,11 @@ impl Options {
     /// How long a message travels when nothing is wrong.
     pub fn latency(&self) -> (Duration, Duration) {
         self.settings.span("latency").expect("it has a default")
+    }
+
+    /// How many bytes of a stream are on their way before its client must make room.
+    pub fn client_window(&self) -> u64 {
+        self.settings.number("client-window").expect("it has a default")
     }
 
     /// Whether raft messages pass through their encoding.

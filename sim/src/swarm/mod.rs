@@ -13,9 +13,9 @@ mod tests;
 
 use std::time::Duration;
 
-use crate::language::Script;
 use crate::language::ast::{Action, Flag, Line, Named, StartAction, Statement, Target};
 use crate::language::value::{Entry, Settings, Value, show_duration};
+use crate::language::{Script, parse};
 use crate::run::VOCABULARY;
 use crate::seed::{Draw, Streams};
 
@@ -39,6 +39,8 @@ const ELECTIONS: [u64; 3] = [5, 10, 20];
 const ELECTION_MS_MAX: u64 = 2_000;
 /// What members keep beside their logs, by weight.
 const DATABASES: [(u64, &str); 3] = [(2, "none"), (5, "logical"), (1, "pages")];
+/// How much of a stream clients let be on its way, by weight.
+const WINDOWS: [(u64, u64); 3] = [(4, 64 << 10), (1, 1 << 20), (1, 4 << 20)];
 /// How long a client waits, in milliseconds; some wait longer than a member does.
 const TIMEOUTS_MS: [u64; 5] = [500, 1_000, 2_000, 5_000, 10_000];
 /// Recovery is owed within this, and so many election timeouts.
@@ -47,17 +49,29 @@ const RECOVERY_ELECTIONS: u64 = 10;
 /// Where a run has two spells of faults, so long lies between them.
 const BETWEEN: Duration = Duration::from_secs(5);
 
-/// Flags of all members with the values that are drawn; each is on in every second seed.
+/// Flags of all members with the values that are drawn; each is on in every second seed. History is
+/// compacted by age, for by revisions it would be every five minutes.
 const FLAGS: &[(&str, &[&str])] = &[
+    ("auto-compaction-retention", &["1s", "5s", "20s"]),
+    ("compact-hash-check-time", &["500ms", "5s"]),
     ("compaction-batch-limit", &["10", "100", "1000"]),
+    ("corrupt-check-time", &["1s", "10s"]),
+    ("feature-gates", &["InitialCorruptCheck=true", "CompactHashCheck=true", ALL_CHECKS]),
     ("initial-election-tick-advance", &["false"]),
     ("max-request-bytes", &["98304"]),
+    ("max-snapshots", &["1", "2"]),
     ("max-txn-ops", &["16", "128"]),
+    ("max-wals", &["1", "2"]),
     ("pre-vote", &["false"]),
     ("snapshot-catchup-entries", &["10", "100", "5000"]),
     ("snapshot-count", &["10", "50", "100", "1000", "10000"]),
     ("watch-progress-notify-interval", &["100ms", "1s"]),
 ];
+
+const ALL_CHECKS: &str = "InitialCorruptCheck=true,CompactHashCheck=true";
+/// Databases that are full now and then, each in every eighth seed. What they hold is compacted,
+/// defragmented and open to writes again before the cluster has to converge.
+const QUOTAS: [&str; 2] = ["4000000", "16000000"];
 
 /// What a seed drew.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,14 +95,23 @@ pub fn draw(seed: u64, faults: Duration) -> Drawn {
     let database = *streams.stream("swarm/database").weigh(&DATABASES);
     let mut options = timing.options(is_coded);
     options.0.push(("database".to_owned(), Value::Words(vec![database.to_owned()])));
+    let window = *streams.stream("swarm/client-window").weigh(&WINDOWS);
+    options.0.push(("client-window".to_owned(), Value::Size(window)));
+    let mut stream = streams.stream("swarm/quota");
+    let quota = (stream.below(8) == 0)
+        .then(|| Flag::new("quota-backend-bytes", stream.pick::<&str>(&QUOTAS)));
+    // Who is added or removed is not in what is restored.
+    let is_steady = nemeses.iter().all(|nemesis| nemesis.kind != "membership");
+    let may_restore = database == "pages" && is_steady;
+    let is_restored = streams.stream("swarm/restore").below(2) == 0 && may_restore;
     let spells = *streams.stream("swarm/spells").weigh(&[(3, 1_u32), (1, 2)]);
-    let flags = timing.flags().into_iter().chain(flags(streams)).collect();
+    let flags = timing.flags().into_iter().chain(flags(streams)).chain(quota.clone()).collect();
 
     let members: Vec<String> = (1..=size).map(|place| format!("n{place}")).collect();
     let mut statements = vec![
         Statement::Seed(seed),
         Statement::Option(options),
-        Statement::Cluster { members, sizes: Vec::new(), flags },
+        Statement::Cluster { members: members.clone(), sizes: Vec::new(), flags },
         Statement::Do(Action::Start(StartAction::plain(vec![Target::All]))),
     ];
     statements.extend(workloads.iter().cloned().map(Statement::Workload));
@@ -99,15 +122,50 @@ pub fn draw(seed: u64, faults: Duration) -> Drawn {
         statements.extend(nemeses.iter().cloned().map(Statement::Nemesis));
         statements.push(Statement::Run(faults / spells));
     }
-    statements.extend([
-        Statement::Do(Action::Heal(None)),
-        Statement::Converge { within: None },
-        Statement::Check { checkers: Vec::new() },
-    ]);
+    if is_restored {
+        statements.extend(restore(&members));
+    }
+    statements.push(Statement::Do(Action::Heal(None)));
+    if quota.is_some() {
+        statements.extend(make_room(&members));
+    }
+    statements
+        .extend([Statement::Converge { within: None }, Statement::Check { checkers: Vec::new() }]);
     let story = story(seed, size, &workloads, &nemeses, faults);
     let mut features = features(size, &workloads, &nemeses, is_coded, &timing, spells);
     features.push(format!("database {database}"));
+    features.push(format!("client-window {}KB", window >> 10));
+    features.extend(quota.map(|_| "quota".to_owned()));
+    features.extend(is_restored.then(|| "restored from a snapshot".to_owned()));
     Drawn { script: script(story, statements), features }
+}
+
+/// What a script says of a cluster with these members.
+fn said(members: &[String], lines: &str) -> Vec<Statement> {
+    let text = format!("cluster {}\n{lines}", members.join(" "));
+    let script = parse("swarm", &text, VOCABULARY).expect("what is written here is legal");
+    script.statements().skip(1).map(|(_, statement)| statement.clone()).collect()
+}
+
+/// A snapshot is saved, and the cluster begins from it again while its clients go on.
+fn restore(members: &[String]) -> Vec<Statement> {
+    let all = members.join(" ");
+    let lines = format!(
+        "heal\nwait 10s\nsave saved\nwait 2s\nkill all\n\
+         restore {all} wipe from=saved token=restored bump-revision=1000000000 mark-compacted\n\
+         start all\nwait 5s\n"
+    );
+    said(members, &lines)
+}
+
+/// What an operator does whose database is full.
+fn make_room(members: &[String]) -> Vec<Statement> {
+    let mut lines = "wait 5s\ncompact physical; expect any\nwait 1s\n".to_owned();
+    for name in members {
+        lines.push_str(&format!("defragment via={name}; expect any\n"));
+    }
+    lines.push_str("alarm-disarm; expect any\n");
+    said(members, &lines)
 }
 
 /// What follows from how long messages travel: timeouts that a cluster can live with, and bounds.

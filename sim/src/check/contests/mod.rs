@@ -31,6 +31,28 @@ pub(super) enum Kind {
     Election,
 }
 
+/// A token that somebody was seen to have.
+#[derive(Clone, Debug)]
+pub(super) struct Token<'a> {
+    /// The prefix of the contest.
+    pub contest: Blob,
+    /// Whose it is: a contender's key.
+    pub key: Blob,
+    pub create_revision: i64,
+    pub shown_by: &'a Operation,
+}
+
+/// All tokens of contests of a kind that a history shows.
+pub(super) fn tokens(history: &History, kind: Kind) -> Vec<Token<'_>> {
+    Facts::of(history, kind).tenures.into_iter().filter_map(token).collect()
+}
+
+fn token(tenure: Tenure<'_>) -> Option<Token<'_>> {
+    let shown_by = tenure.shown_by()?;
+    let Tenure { prefix: contest, key, create_revision, .. } = tenure;
+    Some(Token { contest, key, create_revision, shown_by })
+}
+
 /// The names of what can go wrong.
 struct Rules {
     /// A write was let through by a token that had ended.

@@ -1,6 +1,7 @@
 //! Clusters that began from saved snapshots: the snapshot is the state that the cluster had which
 //! it was taken from, with all that the member had told before; and no client that goes on with
-//! what it knew is told an older revision than before. No member that was left out takes part.
+//! what it knew is told an older revision than before, nor is a lock's or an election's token given
+//! to two. No member that was left out takes part.
 //!
 //! What a snapshot holds is compared with the model of the log at the index that the snapshot
 //! claims: its revision must be the model's. That members begin from that state is seen by the
@@ -12,10 +13,11 @@ mod tests;
 use std::collections::BTreeMap;
 
 use detsim_reports::record::{
-    Body, CheckReport, ClientId, History, Internals, OpId, Operation, Outcome, Reply, Time,
+    Blob, Body, CheckReport, ClientId, History, Internals, OpId, Operation, Outcome, Reply, Time,
 };
 
 use super::Checker;
+use super::contests::{self, Kind, Token};
 use super::describe;
 use super::eras::{Era, Owners, origin};
 use super::replay::Replay;
@@ -36,6 +38,7 @@ pub(super) fn check(history: &History, internals: Option<&Internals>, eras: &[Er
     }
     if !history.restored.is_empty() {
         carried(history, &owners, &mut report);
+        given_again(eras, &mut report);
         shared(history, &owners, &mut report);
         hashes(history, &owners, &mut report);
     }
@@ -253,4 +256,28 @@ fn carried(history: &History, owners: &Owners<'_>, report: &mut Report) {
         }
     }
     report.checked(carrying.len(), "clients that went on with a restored cluster");
+}
+
+/// A token that guards something outside of the cluster must not be given to another by a cluster
+/// that was restored.
+fn given_again(eras: &[Era], report: &mut Report) {
+    let mut tokens = 0;
+    for kind in [Kind::Lock, Kind::Election] {
+        let mut given: BTreeMap<(Blob, i64), Token<'_>> = BTreeMap::new();
+        for token in eras.iter().flat_map(|era| contests::tokens(&era.own, kind)) {
+            tokens += 1;
+            let name = (token.contest.clone(), token.create_revision);
+            let first = given.entry(name).or_insert_with(|| token.clone());
+            if first.key != token.key {
+                let text = format!(
+                    "token {} of {:?} was given to {:?}, and by the cluster that was restored since \
+                     to {:?}: who lets that token in lets in both",
+                    token.create_revision, token.contest, first.key, token.key
+                );
+                let evidence = Evidence::of(&[first.shown_by, token.shown_by]);
+                report.safety("token-given-again", evidence, text);
+            }
+        }
+    }
+    report.checked(tokens, "tokens of locks and elections, over all clusters");
 }

@@ -1,7 +1,8 @@
 //! Hand-written runs in which a cluster began from a snapshot of another.
 
 use detsim_reports::record::{
-    Applied, Body, Call, CheckReport, Command, Committed, Header, OpId, Outcome, Reply, Restored,
+    Applied, Blob, Body, Call, CheckReport, Command, Committed, Header, KeyValue, OpId, Outcome,
+    Put, Reply, Restored,
 };
 
 use crate::check::script::{Script, kv, put, us};
@@ -164,4 +165,31 @@ fn a_client_that_goes_on_must_not_be_told_an_older_revision() {
         revision(reply);
     }
     assert_eq!(rules(&script), Vec::<String>::new());
+}
+
+/// Who enters a lock on this lease, and what a client sees of it then.
+fn enter(script: &mut Script, at: u64, lease: i64, token: i64) -> OpId {
+    let key = format!("lock/{lease:x}");
+    let granted = Body::LeaseGrant { id: lease, ttl_s: 60 };
+    script.ok(at, at + 1, Call::LeaseGrant { id: lease, ttl_s: 60 }, token - 1, granted);
+    let put = Put { key: Blob::text(&key), lease, ..Put::default() };
+    let entered = script.ok(at + 2, at + 3, Call::Put(put), token, Body::Put { prev_kv: None });
+    let found = KeyValue { lease, ..kv(&key, "", token, token, 1) };
+    script.get(at + 4, at + 5, &key, Some(found), token);
+    entered
+}
+
+#[test]
+fn a_token_must_not_be_given_to_two_by_a_cluster_that_was_restored() {
+    let is_found = |bumped: i64, lease: i64| {
+        let (mut script, save) = saved();
+        let late = enter(&mut script, 40, 0xa, 4);
+        script.log(43, late);
+        restored(&mut script, save, bumped);
+        enter(&mut script, 110, lease, 4 + bumped);
+        rules(&script).contains(&"restores/token-given-again".to_owned())
+    };
+    assert!(is_found(0, 0xb));
+    assert!(!is_found(0, 0xa), "the same client has it");
+    assert!(!is_found(1_000, 0xb), "revisions were raised");
 }

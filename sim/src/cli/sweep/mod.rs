@@ -331,7 +331,7 @@ impl Keeper {
             return report::worst(&self.runs).exit_code();
         }
         let colours = if command.colour { Colours::Ansi } else { Colours::None };
-        print!("{}", summary::table(&outlines, None, colours));
+        print!("{}", summary::table(&outlines, colours));
         print!("{}", report::summary(&self.runs, &aims));
         let failures = summary::failures(&outlines, &shown(self.folder.path()));
         match failures.is_empty() {

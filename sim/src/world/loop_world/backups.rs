@@ -12,13 +12,12 @@ use detcd::proto::etcdserverpb::SnapshotResponse;
 use detcd::storage::bolt::BoltOptions;
 use detsim_reports::record::{Body, Header, OpId, Outcome, Reply};
 
-use super::client::WINDOW_BYTES;
 use super::device;
 use super::exchange::FRAME_BYTES;
 use super::packet::{Event, Packet};
 use super::{DatabaseKind, LoopWorld};
 use crate::world::backup::{Content, content, spoil};
-use crate::world::{BackupDamage, Exit, Restore, Trap, WorldError, WorldEvent};
+use crate::world::{BackupDamage, Exit, Restore, WorldError, WorldEvent};
 
 fn place(name: &str) -> Place {
     Place::new(name, format!("{name}.db"))
@@ -51,11 +50,12 @@ fn settings(config: &Config, restore: &Restore, planted: Planted) -> RestoreSett
 impl LoopWorld {
     /// A piece of a snapshot arrives: its client takes it, and makes room for more.
     pub(super) fn snapshot_piece(&mut self, op: OpId, piece: SnapshotResponse, bytes: u64) {
+        let enough = self.options.client_window_bytes / 4;
         let Some(pending) = self.clients.get(op) else { return };
         let Some(snapshot) = &mut pending.snapshot else { return };
         snapshot.pieces.push(piece);
         snapshot.untold += bytes;
-        if snapshot.untold >= WINDOW_BYTES / 4 {
+        if snapshot.untold >= enough {
             let told = std::mem::take(&mut snapshot.untold);
             self.send_up(op, FRAME_BYTES, Packet::Window(op, told));
         }
@@ -180,18 +180,7 @@ impl LoopWorld {
                 host.device.kill(self.now);
                 self.happened.push_back(WorldEvent::Restored { member: place, result });
             }
-            None => {
-                let trap = host.trap.take();
-                match trap {
-                    Some(Trap { power: true, .. }) => {
-                        host.is_powered = false;
-                        host.device.power_loss(self.now);
-                    }
-                    _ => host.device.kill(self.now),
-                }
-                self.trace.fact(self.now, ("trapped", place));
-                self.happened.push_back(WorldEvent::Trapped { member: place });
-            }
+            None => self.sprung(place),
         }
     }
 }

@@ -16,9 +16,6 @@ use super::packet::{Event, Packet};
 use crate::world::End;
 use crate::world::convert;
 
-/// Bytes that a client's stream takes before it must be told of more room.
-pub const WINDOW_BYTES: u64 = 64 * 1024;
-
 /// The id of responses that are for all watches of a stream.
 const TO_ALL: i64 = -1;
 

@@ -8,7 +8,7 @@ use detsim_reports::record::{Body, Call, Header, OpId, Outcome, Reply, WatchMess
 
 use super::LoopWorld;
 use super::calls::Bounce;
-use super::client::{self, Kind, Pending, WINDOW_BYTES};
+use super::client::{self, Kind, Pending};
 use super::packet::{Event, Packet};
 use crate::world::convert::{self, Shape};
 use crate::world::{End, WorldEvent};
@@ -94,7 +94,7 @@ impl LoopWorld {
                 let is_open =
                     stream.is_some_and(|stream| std::mem::replace(&mut stream.is_open, true));
                 let id = StreamId(u64::from(name.0));
-                let window_bytes = WINDOW_BYTES;
+                let window_bytes = self.options.client_window_bytes;
                 if !is_open {
                     self.step(place, Input::StreamOpen { id, kind, options, window_bytes });
                 }
@@ -278,10 +278,10 @@ impl LoopWorld {
     /// A client takes a message of a stream of watches.
     fn take_item(&mut self, name: OpId, item: StreamItem, bytes: u64) {
         let StreamItem::Watch(response) = item else { return };
+        let enough = self.options.client_window_bytes / 4;
         let Some(stream) = self.clients.stream(name) else { return };
         stream.untold += bytes;
-        let told =
-            if stream.untold >= WINDOW_BYTES / 4 { std::mem::take(&mut stream.untold) } else { 0 };
+        let told = if stream.untold >= enough { std::mem::take(&mut stream.untold) } else { 0 };
         let watches = self.clients.addressees(name, &response);
         let header = convert::header(response.header);
         let message = convert::watch_message(response);

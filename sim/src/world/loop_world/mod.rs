@@ -101,6 +101,8 @@ pub struct Options {
     pub peers: LinkQuality,
     /// Links between clients and members.
     pub clients: LinkQuality,
+    /// Bytes that a client's stream takes before the member must be told of more room.
+    pub client_window_bytes: u64,
     /// Pass every raft message through its encoding.
     pub codec: bool,
     /// Virtual processor time of a step; 0 for none.
@@ -128,6 +130,7 @@ impl Options {
             seed,
             peers: near(),
             clients: near(),
+            client_window_bytes: 64 * 1024,
             codec: false,
             step_ns: 0,
             work: (Duration::from_micros(10), Duration::from_micros(200)),

@@ -1,6 +1,5 @@
 //! Runs as a table for a terminal: a line for each scenario and world with verdicts and figures,
-//! then the totals. And failures by signature. Plain text; colours only
-//! when they are asked for.
+//! then the totals. And failures by signature. Plain text; colours only when they are asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;

@@ -44,6 +44,7 @@ const RANGES: &[(&str, Range)] = &[
     ("watch.compact", OneOf(&["200ms..1s", "1s..5s"])),
     ("watch.large", OneOf(&["16", "1KB", "8KB", "64KB"])),
     ("watch.watchers", OneOf(&["1", "2", "4", "8"])),
+    ("watch.whole", OneOf(&["5%", "50%"])),
     ("watch.writers", OneOf(&["1", "2", "4"])),
 ];
 

@@ -68,6 +68,12 @@ pub const ENTRY: Entry = Entry {
             meaning: "bytes per second that a slow watcher takes, which one watch in six is",
         },
         Parameter {
+            name: "whole",
+            kind: Kind::Percent,
+            default: "5%",
+            meaning: "how many of the new watches begin with the first change ever",
+        },
+        Parameter {
             name: "invalid",
             kind: Kind::Percent,
             default: "1%",
@@ -125,6 +131,7 @@ impl Watching {
             habits: Habits {
                 open: settings.span("open").expect("every parameter is set"),
                 slow: number("slow"),
+                whole_percent: number("whole") / 100,
                 invalid_per_10k: number("invalid") as u32,
                 shared_per_10k: number("shared") as u32,
             },

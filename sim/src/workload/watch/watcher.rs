@@ -22,6 +22,8 @@ pub(super) struct Habits {
     pub open: (Duration, Duration),
     /// Bytes per second of a slow one.
     pub slow: u64,
+    /// How many of the new ones begin with the first change ever.
+    pub whole_percent: u64,
     /// How many are wrong on purpose.
     pub invalid_per_10k: u32,
     /// How many share a stream.
@@ -41,8 +43,16 @@ enum Start {
     Beginning,
 }
 
-const STARTS: [(u64, Start); 4] =
-    [(30, Start::Resumed), (25, Start::Now), (40, Start::Around), (5, Start::Beginning)];
+/// Those that do not begin with the first change, by weight.
+const STARTS: [(u64, Start); 3] = [(30, Start::Resumed), (25, Start::Now), (40, Start::Around)];
+
+/// All starts by weight, if so many of a hundred begin with the first change.
+fn starts(whole_percent: u64) -> [(u64, Start); 4] {
+    let all: u64 = STARTS.iter().map(|(weight, _)| weight).sum();
+    let left = 100_u64.saturating_sub(whole_percent);
+    let [resumed, now, around] = STARTS.map(|(weight, start)| (weight * left / all, start));
+    [resumed, now, around, (whole_percent, Start::Beginning)]
+}
 
 /// A slot that watches.
 #[derive(Debug, Default)]
@@ -114,7 +124,7 @@ impl Watcher {
             return invalid(pool, stream);
         }
         let newest = self.newest.max(1);
-        let start_revision = match stream.weigh(&STARTS) {
+        let start_revision = match stream.weigh(&starts(habits.whole_percent)) {
             Start::Resumed if self.delivered.is_some() => return self.resumed(),
             Start::Resumed | Start::Now => 0,
             Start::Around => {

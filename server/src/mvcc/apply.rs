@@ -220,7 +220,7 @@ impl Store {
         }
         let revision = Revision::new(self.state.revision, self.last.len() as i64);
         let mut lease_before = 0;
-        let change = self.append(revision, put.is_none(), key, |key, previous| {
+        let change = self.append(revision, put.is_none(), key, None, |key, previous| {
             let mut kv = KeyValue { key, mod_revision: revision.main, ..KeyValue::default() };
             lease_before = previous.map_or(0, |previous| previous.lease);
             if let Some((value, lease)) = put {
@@ -236,20 +236,26 @@ impl Store {
         lease_before
     }
 
-    /// Adds a change that is later than all others to the history. `kv_of` makes it of the key,
-    /// shared with earlier changes, and what the key was before.
+    /// Adds a change that is later than all others to the history. `first` is the key of a change
+    /// that is known to be its first, `kv_of` makes the pair of the key, shared with earlier
+    /// changes, and what it was before.
     pub(super) fn append(
         &mut self,
         revision: Revision,
         is_delete: bool,
         key: &[u8],
+        first: Option<Bytes>,
         kv_of: impl FnOnce(Bytes, Option<&KeyValue>) -> KeyValue,
     ) -> Arc<Change> {
-        let history = self.state.keys.get_mut(key);
+        let history = match &first {
+            Some(_) => None,
+            None => self.state.keys.get_mut(key),
+        };
         let newest = history.as_deref().map(History::newest);
         let previous = newest.filter(|newest| !newest.is_delete);
         // Not a slice of the request, which would stay in memory as long as the key does.
-        let shared = newest.map_or_else(|| Bytes::copy_from_slice(key), |old| old.kv.key.clone());
+        let shared = first.or_else(|| newest.map(|old| old.kv.key.clone()));
+        let shared = shared.unwrap_or_else(|| Bytes::copy_from_slice(key));
         let kv = kv_of(shared.clone(), previous.map(|previous| &previous.kv));
         let digest = digest_of(&kv, is_delete);
         let replaced = previous.map_or(0, |previous| previous.digest);

@@ -1,6 +1,6 @@
 //! A store from the pairs of a `key` bucket, when a member starts or installs a snapshot.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use prost::Message;
 
 use super::compaction::Compaction;
@@ -9,6 +9,10 @@ use super::store::Store;
 use crate::lease::Lessor;
 use crate::planted::Defect;
 use crate::proto::mvccpb::KeyValue;
+
+/// Names of keys are copied into pieces of so many bytes: not slices of the rows, which would stay
+/// in memory as long as the keys do.
+const NAMES_BYTES: usize = 4_096;
 
 /// A `key` bucket that no store can have written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +39,12 @@ pub struct Restore {
     store: Store,
     scheduled: i64,
     last: Revision,
+    /// The greatest key so far.
+    greatest: Option<Bytes>,
+    /// Room for names of keys.
+    names: BytesMut,
+    /// Keys that were put with a lease.
+    leased: Vec<Bytes>,
 }
 
 impl Restore {
@@ -45,7 +55,14 @@ impl Restore {
         let finished = finished.unwrap_or(-1);
         store.state.compact_revision = finished;
         store.finished_compact_revision = finished;
-        Restore { store, scheduled: scheduled.unwrap_or(-1), last: Revision::default() }
+        Restore {
+            store,
+            scheduled: scheduled.unwrap_or(-1),
+            last: Revision::default(),
+            greatest: None,
+            names: BytesMut::new(),
+            leased: Vec::new(),
+        }
     }
 
     /// Adds a pair, whose value goes on sharing the buffer that it is given in. A value of no
@@ -57,27 +74,43 @@ impl Restore {
             return Err(RestoreError::Order { found: revision, last: self.last });
         }
         self.last = revision;
-        let kv = KeyValue::decode(value).map_err(|_| RestoreError::Value(revision))?;
-        let name = kv.key.clone();
+        let mut kv = KeyValue::decode(value).map_err(|_| RestoreError::Value(revision))?;
+        let name = std::mem::take(&mut kv.key);
         if is_delete
             && self.store.defect.is(Defect::MvccRestoreDropTombstone)
             && !self.store.state.keys.contains_key(&name[..])
         {
             return Ok(());
         }
-        self.store.append(revision, is_delete, &name, |key, _| {
+        let is_first = self.greatest.as_ref().is_none_or(|greatest| greatest[..] < name[..]);
+        let first = is_first.then(|| self.copy_name(&name));
+        let change = self.store.append(revision, is_delete, &name, first, |key, _| {
             let mod_revision = if is_delete { revision.main } else { kv.mod_revision };
             KeyValue { key, mod_revision, ..kv }
         });
+        if is_first {
+            self.greatest = Some(change.kv.key.clone());
+        }
+        if change.kv.lease != 0 {
+            self.leased.push(change.kv.key.clone());
+        }
         if revision.main <= self.store.state.compact_revision {
             self.store.trail_compacted = self.store.trail;
         }
         Ok(())
     }
 
+    fn copy_name(&mut self, name: &[u8]) -> Bytes {
+        if self.names.capacity() < name.len() {
+            self.names = BytesMut::with_capacity(NAMES_BYTES.max(name.len()));
+        }
+        self.names.extend_from_slice(name);
+        self.names.split().freeze()
+    }
+
     /// The store. Its keys are attached to those of their leases that `lessor` has.
     pub fn finish(self, lessor: &mut Lessor) -> Store {
-        let Restore { mut store, scheduled, last } = self;
+        let Restore { mut store, scheduled, last, mut leased, .. } = self;
         let finished = store.state.compact_revision;
         store.state.revision = match store.defect.is(Defect::MvccRevFromRows) {
             true => last.main.max(finished).max(1),
@@ -86,7 +119,9 @@ impl Restore {
         if scheduled > finished {
             store.begin_compaction(Compaction::resumed(finished, scheduled));
         }
-        for history in store.state.keys.values() {
+        leased.sort_unstable();
+        leased.dedup();
+        for history in leased.iter().filter_map(|key| store.state.keys.get(key)) {
             let newest = history.newest();
             if newest.kv.lease != 0 && lessor.exists(newest.kv.lease) {
                 lessor.attach(newest.kv.lease, &newest.kv.key);

@@ -8,11 +8,13 @@ use std::fs::{self, DirBuilder, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::PathBuf;
+use std::sync::{Arc, Weak};
 
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
-use crate::storage::disk::{Disk, File, Path};
+use super::mapping::{MappedFile, Mapping};
+use crate::storage::disk::{Disk, File, Mapped, Path};
 
 /// A directory of the operating system.
 #[derive(Clone, Debug)]
@@ -32,7 +34,7 @@ impl OsDisk {
 
     fn open_with(&self, path: &Path, options: &mut OpenOptions) -> io::Result<Box<dyn File>> {
         let file = options.read(true).write(true).mode(0o600).open(self.at(path))?;
-        Ok(Box::new(OsFile { file, is_locked: false }))
+        Ok(Box::new(OsFile::new(file)))
     }
 }
 
@@ -81,12 +83,27 @@ impl Disk for OsDisk {
 struct OsFile {
     file: fs::File,
     is_locked: bool,
+    mappings: Vec<Weak<Mapping>>,
+}
+
+impl OsFile {
+    fn new(file: fs::File) -> OsFile {
+        OsFile { file, is_locked: false, mappings: Vec::new() }
+    }
+
+    /// Mappings that somebody still has bytes of.
+    fn mapped(&self) -> impl Iterator<Item = Arc<Mapping>> {
+        self.mappings.iter().filter_map(Weak::upgrade)
+    }
 }
 
 impl Drop for OsFile {
+    /// Nobody knows who writes to the file from now on, so that what is mapped becomes memory.
+    ///
     /// The lock belongs to all copies of the handle. A process that is being started has one until
     /// it runs its program, so that closing ours does not end the lock by itself.
     fn drop(&mut self) {
+        self.mapped().for_each(|mapping| mapping.detach());
         if self.is_locked {
             // Where this fails the last copy's end unlocks.
             let _ = self.file.unlock();
@@ -109,6 +126,9 @@ impl File for OsFile {
     }
 
     fn write_at(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
+        for mapping in self.mapped() {
+            mapping.keep(offset, data.len())?;
+        }
         self.file.write_all_at(data, offset)
     }
 
@@ -119,6 +139,7 @@ impl File for OsFile {
     fn set_len(&mut self, len: u64) -> io::Result<()> {
         let held = self.len()?;
         if len <= held {
+            self.mapped().for_each(|mapping| mapping.detach());
             return self.file.set_len(len);
         }
         match fallocate(&self.file, FallocateFlags::empty(), held, len - held) {
@@ -138,6 +159,13 @@ impl File for OsFile {
         })?;
         self.is_locked = true;
         Ok(())
+    }
+
+    fn map(&mut self, len: u64) -> Option<Box<dyn Mapped>> {
+        let mapping = Mapping::of(&self.file, len)?;
+        self.mappings.retain(|mapping| mapping.strong_count() > 0);
+        self.mappings.push(Arc::downgrade(&mapping));
+        Some(Box::new(MappedFile::new(mapping)))
     }
 }
 
@@ -188,7 +216,7 @@ mod tests {
         disk.create_dir_all("d").unwrap();
         let file = fs::File::create(disk.at("d/g")).unwrap();
         let _copy = file.try_clone().unwrap();
-        let mut copied = OsFile { file, is_locked: false };
+        let mut copied = OsFile::new(file);
         copied.try_lock().unwrap();
         drop(copied);
         disk.open("d/g").unwrap().try_lock().unwrap();

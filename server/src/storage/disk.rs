@@ -5,7 +5,10 @@
 //! new, renamed or removed name is volatile until `sync_dir` of its directory. An open handle is an
 //! inode: it survives rename and unlink.
 
+use std::ops::Range;
 use std::{fmt, io, iter};
+
+use bytes::Bytes;
 
 /// A path below the disk's root: `/`-separated, relative, without `.` and `..`. The root itself is
 /// the empty path. A member's log is in `member/wal`.
@@ -99,10 +102,23 @@ pub trait File: fmt::Debug {
     /// Takes the exclusive advisory lock, or fails with `WouldBlock` when another handle has it.
     fn try_lock(&mut self) -> io::Result<()>;
 
+    /// The file's first `len` bytes without a copy, where the system can do that and they can all
+    /// be read: whoever asks has the lock, and reads the file where there are none.
+    fn map(&mut self, _len: u64) -> Option<Box<dyn Mapped>> {
+        None
+    }
+
     /// Whether the file has no bytes.
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
     }
+}
+
+/// The bytes of a file that is mapped: those it had then.
+pub trait Mapped: fmt::Debug {
+    /// Some of them. They stay what they are as long as somebody has them, whatever becomes of the
+    /// file through its handle. To be asked for before that writes or is dropped.
+    fn share(&self, range: Range<usize>) -> Bytes;
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ use std::rc::Rc;
 
 pub use check::{Finding, check};
 pub use error::{BoltError, BucketFault, PageFault};
-pub use read::{ReadTx, Rows};
+pub use read::{Leaves, ReadTx, Rows};
 
 use super::database::BucketChange;
 use super::disk::{Disk, Path, above, parent};
@@ -146,12 +146,14 @@ impl Bolt {
         // Whoever wrote this meta page may have died before its sync. Pages that it gave up must
         // not be used again while the medium may still hold the meta page before it.
         pager.sync()?;
+        pager.map(&meta);
         let path = pager.path().to_owned();
         let mut refuse = |page, fault| {
             let path = path.clone();
             Err(BoltError::Page { path, page, fault })
         };
         let reached = Walk::all(&pager, &meta, &mut refuse)?;
+        pager.checked();
         let free = unreached(&reached, meta.high_water);
         let file_bytes = pager.file_bytes()?;
         let map_bytes = map_size(options.map_bytes.max(file_bytes));

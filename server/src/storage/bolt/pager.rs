@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::error::{BoltError, PageFault};
 use super::meta::{META_END, Meta, MetaFault};
 use super::page::{BRANCH, FREELIST, HEADER, Header, LEAF, Page, u64_at};
-use crate::storage::disk::{Disk, File};
+use crate::storage::disk::{Disk, File, Mapped};
 
 /// Sizes that a page can have: powers of two between these.
 const PAGE_BYTES_MIN: u32 = 512;
@@ -22,10 +22,20 @@ const RUN_BYTES_MAX: usize = 64 << 10;
 /// An open file of pages.
 #[derive(Debug)]
 pub(super) struct Pager {
+    /// The pages as they were when the file was opened, until one is written.
+    map: Option<Map>,
     file: Box<dyn File>,
     path: String,
     page_bytes: usize,
     cache: Cache,
+}
+
+/// A file's pages in memory.
+#[derive(Debug)]
+struct Map {
+    bytes: Box<dyn Mapped>,
+    /// Every page that a state refers to was looked at.
+    is_checked: bool,
 }
 
 impl Pager {
@@ -53,7 +63,7 @@ impl Pager {
             Err(error) => return Err(BoltError::io("flock", path)(error)),
         }
         let cache = Cache::new(cache_bytes);
-        Ok(Pager { file, path: path.to_owned(), page_bytes: 0, cache })
+        Ok(Pager { map: None, file, path: path.to_owned(), page_bytes: 0, cache })
     }
 
     pub(super) fn path(&self) -> &str {
@@ -142,8 +152,24 @@ impl Pager {
         Ok(())
     }
 
+    /// Has the pages of a state in memory without copies, where the disk can do that.
+    pub(super) fn map(&mut self, meta: &Meta) {
+        let bytes = self.file.map(meta.size_bytes());
+        self.map = bytes.map(|bytes| Map { bytes, is_checked: false });
+    }
+
+    /// Every page that the state refers to which was mapped was read without a fault.
+    pub(super) fn checked(&mut self) {
+        if let Some(map) = &mut self.map {
+            map.is_checked = true;
+        }
+    }
+
     /// A branch or leaf page.
     pub(super) fn load(&mut self, id: u64, high_water: u64) -> Result<Page, BoltError> {
+        if self.map.is_some() {
+            return self.read(id, high_water);
+        }
         if let Some(page) = self.cache.get(id) {
             return Ok(page);
         }
@@ -155,6 +181,9 @@ impl Pager {
     /// A branch or leaf page from the file, which is not kept.
     pub(super) fn read(&self, id: u64, high_water: u64) -> Result<Page, BoltError> {
         let bytes = self.read_raw(id, high_water, &[BRANCH, LEAF])?;
+        if self.map.as_ref().is_some_and(|map| map.is_checked) {
+            return Ok(Page::encoded(bytes));
+        }
         Page::parse(id, bytes).map_err(|fault| self.fault(id, fault))
     }
 
@@ -182,9 +211,13 @@ impl Pager {
         if id < 2 || id >= high_water {
             return Err(self.fault(id, PageFault::OutOfBounds { high_water }));
         }
-        let mut bytes = vec![0; self.page_bytes];
-        self.fill(id, &mut bytes, 0)?;
-        let header = Header::decode(&bytes);
+        let mut bytes = Vec::new();
+        let mapped = self.mapped(id, 1);
+        if mapped.is_none() {
+            bytes = vec![0; self.page_bytes];
+            self.fill(id, &mut bytes, 0)?;
+        }
+        let header = Header::decode(mapped.as_deref().unwrap_or(&bytes));
         if header.id != id {
             return Err(self.fault(id, PageFault::WrongId { found: header.id }));
         }
@@ -195,12 +228,23 @@ impl Pager {
         if u64::from(overflow) >= high_water - id {
             return Err(self.fault(id, PageFault::Overflow { overflow, high_water }));
         }
+        if let Some(mapped) = mapped {
+            let all = || self.mapped(id, u64::from(overflow) + 1);
+            return Ok(if overflow == 0 { mapped } else { all().expect("it is mapped") });
+        }
         if overflow > 0 {
             bytes.reserve_exact(overflow as usize * self.page_bytes);
             bytes.resize((overflow as usize + 1) * self.page_bytes, 0);
             self.fill(id, &mut bytes, self.page_bytes)?;
         }
         Ok(bytes.into())
+    }
+
+    /// Pages that follow one another, if they are mapped.
+    fn mapped(&self, id: u64, pages: u64) -> Option<Bytes> {
+        let from = id as usize * self.page_bytes;
+        let map = self.map.as_ref()?;
+        Some(map.bytes.share(from..from + pages as usize * self.page_bytes))
     }
 
     /// Fills a page's buffer from `from` on.
@@ -254,6 +298,7 @@ impl Pager {
     }
 
     pub(super) fn write_at(&mut self, at: u64, bytes: &[u8]) -> Result<(), BoltError> {
+        self.map = None;
         self.file.write_at(at, bytes).map_err(BoltError::io("write", &*self.path))
     }
 

@@ -87,6 +87,16 @@ impl ReadTx {
         Ok(Rows::begin(self, self.start(bucket)?, key))
     }
 
+    /// All rows of a bucket, read at once.
+    pub fn leaves(&self, bucket: &[u8]) -> Result<Leaves, BoltError> {
+        let mut rows = Rows::begin(self, self.start(bucket)?, b"");
+        let mut pages = Vec::new();
+        while let Some(page) = rows.leaf()? {
+            pages.push(page);
+        }
+        Ok(Leaves { pages })
+    }
+
     /// Reads the body of a snapshot at an offset below `size_bytes`: the state's own meta page and
     /// the one that would have been before it, then all pages as they are. Returns how much was
     /// read; that is less than the buffer holds only at the body's end.
@@ -239,6 +249,24 @@ impl<'t> Rows<'t> {
         Ok(None)
     }
 
+    /// The next leaf, of which nothing was taken.
+    fn leaf(&mut self) -> Result<Option<Page>, BoltError> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        while let Some((page, place)) = self.stack.pop() {
+            if page.is_leaf() {
+                return Ok(Some(page));
+            }
+            if place < page.len() {
+                let child = page.child(place);
+                self.stack.push((page, place + 1));
+                self.descend(child, b"")?;
+            }
+        }
+        Ok(None)
+    }
+
     pub(super) fn elements(
         mut self,
     ) -> impl Iterator<Item = Result<(Bytes, Bytes, bool), BoltError>> {
@@ -261,5 +289,29 @@ impl Iterator for Rows<'_> {
                 }
             }
         }
+    }
+}
+
+/// The rows of a bucket in memory, as the pages of the file have them. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Leaves {
+    pages: Vec<Page>,
+}
+
+impl Leaves {
+    /// The rows by key; buckets within the bucket are left out.
+    pub fn rows(&self) -> impl Iterator<Item = (&[u8], Bytes)> {
+        self.pages.iter().flat_map(|page| {
+            let places = (0..page.len()).filter(|&place| !page.is_bucket(place));
+            places.map(|place| (page.key(place), page.value(place)))
+        })
+    }
+
+    /// The same with keys that share the pages.
+    pub fn shared_rows(&self) -> impl Iterator<Item = (Bytes, Bytes)> {
+        self.pages.iter().flat_map(|page| {
+            let places = (0..page.len()).filter(|&place| !page.is_bucket(place));
+            places.map(|place| (page.key_bytes(place), page.value(place)))
+        })
     }
 }

@@ -24,10 +24,11 @@ impl Store {
         let finished = image.finished_compact_revision()?;
         let scheduled = image.scheduled_compact_revision()?;
         let mut restore = Restore::new(empty, finished, scheduled);
-        for (key, value) in image.rows(KEY) {
-            restore
-                .pair(key, value.clone())
-                .map_err(|error| SchemaError::new(KEY, key, error.into()))?;
+        if let Some(rows) = image.bucket(KEY) {
+            rows.try_each(|key, value| {
+                let added = restore.pair(key, value);
+                added.map_err(|error| SchemaError::new(KEY, key, error.into()))
+            })?;
         }
         Ok(restore.finish(lessor))
     }

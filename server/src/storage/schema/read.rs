@@ -2,7 +2,7 @@
 
 use super::bucket::CREATED;
 use super::hash::{DatabaseHasher, HashScope};
-use super::image::DatabaseImage;
+use super::image::{DatabaseImage, Rows};
 use crate::storage::bolt::{Bolt, BoltError, ReadTx};
 
 impl DatabaseImage {
@@ -22,11 +22,8 @@ impl DatabaseImage {
     ) -> Result<DatabaseImage, BoltError> {
         let mut image = DatabaseImage::new();
         for name in tx.buckets()?.into_iter().filter(|name| is_wanted(name)) {
-            image.create_bucket(name.clone());
-            for row in tx.rows(&name)? {
-                let (key, value) = row?;
-                image.insert(name.clone(), key, value);
-            }
+            let rows = Rows::of(tx.leaves(&name)?);
+            image.add(name, rows);
         }
         Ok(image)
     }

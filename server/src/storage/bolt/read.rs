@@ -216,12 +216,14 @@ impl<'t> Rows<'t> {
     fn descend(&mut self, mut id: u64, key: &[u8]) -> Result<(), BoltError> {
         while self.stack.len() < DEPTH_MAX {
             let page = self.tx.load(id)?;
+            // Pages that are gone through from their beginning are not searched.
+            let is_first = key.is_empty();
             if page.is_leaf() {
-                let place = page.find(key).unwrap_or_else(|place| place);
+                let place = if is_first { 0 } else { page.find(key).unwrap_or_else(|place| place) };
                 self.stack.push((page, place));
                 return Ok(());
             }
-            let place = page.child_of(key);
+            let place = if is_first { 0 } else { page.child_of(key) };
             id = page.child(place);
             self.stack.push((page, place + 1));
         }

@@ -2,6 +2,7 @@
 //! request that fails has no effect, and fails alike on every member.
 
 use bytes::Bytes;
+use std::array;
 use std::sync::Arc;
 
 use super::change::Change;
@@ -23,6 +24,16 @@ use crate::proto::mvccpb::KeyValue;
 /// A transaction with more comparisons and operations than this does not share its buffer with
 /// the values it puts: one small value would keep all of it in memory.
 const SHARED_TXN_SIZE_MAX: usize = 3;
+
+/// What is known of a change before it is added to the history.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// Its key, where it is known to be the first of it. The history of that key is left to whoever
+    /// knows.
+    pub first: Option<Bytes>,
+    /// Its digest.
+    pub digest: Option<u64>,
+}
 
 /// What is the same for all operations of one request.
 #[derive(Clone, Copy, Debug)]
@@ -220,44 +231,42 @@ impl Store {
         }
         let revision = Revision::new(self.state.revision, self.last.len() as i64);
         let mut lease_before = 0;
-        let change = self.append(revision, put.is_none(), key, None, |key, previous| {
-            let mut kv = KeyValue { key, mod_revision: revision.main, ..KeyValue::default() };
-            lease_before = previous.map_or(0, |previous| previous.lease);
-            if let Some((value, lease)) = put {
-                kv.create_revision = previous.map_or(revision.main, |kv| kv.create_revision);
-                kv.version = previous.map_or(0, |previous| previous.version) + 1;
-                kv.value = value;
-                kv.lease = lease;
-            }
-            kv
-        });
+        let change =
+            self.append(revision, put.is_none(), key, Known::default(), |key, previous| {
+                let mut kv = KeyValue { key, mod_revision: revision.main, ..KeyValue::default() };
+                lease_before = previous.map_or(0, |previous| previous.lease);
+                if let Some((value, lease)) = put {
+                    kv.create_revision = previous.map_or(revision.main, |kv| kv.create_revision);
+                    kv.version = previous.map_or(0, |previous| previous.version) + 1;
+                    kv.value = value;
+                    kv.lease = lease;
+                }
+                kv
+            });
         self.written.add(|| Written::Recorded(change.clone()));
         self.last.push(change);
         lease_before
     }
 
-    /// Adds a change that is later than all others to the history. `first` is the key of a change
-    /// that is known to be its first, `kv_of` makes the pair of the key, shared with earlier
-    /// changes, and what it was before.
+    /// Adds a change that is later than all others to the history. `kv_of` makes it of the key,
+    /// shared with earlier changes, and what the key was before.
     pub(super) fn append(
         &mut self,
         revision: Revision,
         is_delete: bool,
         key: &[u8],
-        first: Option<Bytes>,
+        known: Known,
         kv_of: impl FnOnce(Bytes, Option<&KeyValue>) -> KeyValue,
     ) -> Arc<Change> {
-        let history = match &first {
-            Some(_) => None,
-            None => self.state.keys.get_mut(key),
-        };
+        let is_first = known.first.is_some();
+        let history = if is_first { None } else { self.state.keys.get_mut(key) };
         let newest = history.as_deref().map(History::newest);
         let previous = newest.filter(|newest| !newest.is_delete);
         // Not a slice of the request, which would stay in memory as long as the key does.
-        let shared = first.or_else(|| newest.map(|old| old.kv.key.clone()));
+        let shared = known.first.or_else(|| newest.map(|old| old.kv.key.clone()));
         let shared = shared.unwrap_or_else(|| Bytes::copy_from_slice(key));
         let kv = kv_of(shared.clone(), previous.map(|previous| &previous.kv));
-        let digest = digest_of(&kv, is_delete);
+        let digest = known.digest.unwrap_or_else(|| digests_of([(&kv, is_delete)])[0]);
         let replaced = previous.map_or(0, |previous| previous.digest);
         self.live_digest = self.live_digest.wrapping_sub(replaced);
         if !is_delete {
@@ -269,6 +278,7 @@ impl Store {
         self.footprint.add(&change);
         match history {
             Some(history) => history.push(change.clone()),
+            None if is_first => {}
             None => drop(self.state.keys.insert(shared, History::new(change.clone()))),
         }
         if revision.main < self.finished_compact_revision {
@@ -280,13 +290,14 @@ impl Store {
     }
 }
 
-fn digest_of(kv: &KeyValue, is_delete: bool) -> u64 {
-    Digest::of(if is_delete { 3 } else { 2 })
-        .bytes(&kv.key)
-        .bytes(&kv.value)
-        .i64(kv.create_revision)
-        .i64(kv.mod_revision)
-        .i64(kv.version)
-        .i64(kv.lease)
-        .finish()
+/// Digests of pairs, each with whether it is a delete's.
+pub(super) fn digests_of<const N: usize>(pairs: [(&KeyValue, bool); N]) -> [u64; N] {
+    let keys =
+        pairs.map(|(kv, is_delete)| Digest::of(if is_delete { 3 } else { 2 }).bytes(&kv.key));
+    let digests = Digest::bytes_each(keys, pairs.map(|(kv, _)| &kv.value[..]));
+    array::from_fn(|place| {
+        let (kv, _) = pairs[place];
+        let digest = digests[place].i64(kv.create_revision).i64(kv.mod_revision);
+        digest.i64(kv.version).i64(kv.lease).finish()
+    })
 }

@@ -2,8 +2,13 @@
 
 use bytes::{Bytes, BytesMut};
 use prost::Message;
+use std::collections::VecDeque;
+use std::sync::Arc;
 
+use super::apply::{Known, digests_of};
+use super::change::Change;
 use super::compaction::Compaction;
+use super::history::History;
 use super::revision::Revision;
 use super::store::Store;
 use crate::lease::Lessor;
@@ -13,6 +18,12 @@ use crate::proto::mvccpb::KeyValue;
 /// Names of keys are copied into pieces of so many bytes: not slices of the rows, which would stay
 /// in memory as long as the keys do.
 const NAMES_BYTES: usize = 4_096;
+
+/// So many rows are digested side by side.
+const ROWS: usize = 4;
+
+/// So many keys are held back, more than a node of the tree has.
+const HELD_BACK: usize = 32;
 
 /// A `key` bucket that no store can have written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +56,20 @@ pub struct Restore {
     names: BytesMut,
     /// Keys that were put with a lease.
     leased: Vec<Bytes>,
+    /// Rows that are not in the history yet.
+    read: Vec<Row>,
+    /// First changes of keys that are not among the keys yet.
+    held_back: VecDeque<Arc<Change>>,
+    /// Whether the next key that is greater than all others is held back.
+    is_odd: bool,
+}
+
+/// A row that was read.
+#[derive(Debug)]
+struct Row {
+    revision: Revision,
+    is_delete: bool,
+    kv: KeyValue,
 }
 
 impl Restore {
@@ -62,6 +87,9 @@ impl Restore {
             greatest: None,
             names: BytesMut::new(),
             leased: Vec::new(),
+            read: Vec::with_capacity(ROWS),
+            held_back: VecDeque::new(),
+            is_odd: false,
         }
     }
 
@@ -75,29 +103,77 @@ impl Restore {
         }
         self.last = revision;
         let mut kv = KeyValue::decode(value).map_err(|_| RestoreError::Value(revision))?;
+        if is_delete {
+            kv.mod_revision = revision.main;
+        }
+        self.read.push(Row { revision, is_delete, kv });
+        if self.read.len() == ROWS {
+            self.add_rows();
+        }
+        Ok(())
+    }
+
+    /// Adds the rows that were read to the history.
+    fn add_rows(&mut self) {
+        let mut rows = std::mem::take(&mut self.read);
+        let mut digests = [None; ROWS];
+        if let [a, b, c, d] = &rows[..] {
+            let pairs = [a, b, c, d].map(|row| (&row.kv, row.is_delete));
+            digests = digests_of(pairs).map(Some);
+        }
+        for (row, digest) in rows.drain(..).zip(digests) {
+            self.add_row(row, digest);
+        }
+        self.read = rows;
+    }
+
+    fn add_row(&mut self, row: Row, digest: Option<u64>) {
+        let Row { revision, is_delete, mut kv } = row;
         let name = std::mem::take(&mut kv.key);
+        let is_first = self.greatest.as_ref().is_none_or(|greatest| greatest[..] < name[..]);
+        if !is_first {
+            self.add_held_back(0);
+        }
         if is_delete
             && self.store.defect.is(Defect::MvccRestoreDropTombstone)
-            && !self.store.state.keys.contains_key(&name[..])
+            && (is_first || !self.store.state.keys.contains_key(&name[..]))
         {
-            return Ok(());
+            return;
         }
-        let is_first = self.greatest.as_ref().is_none_or(|greatest| greatest[..] < name[..]);
-        let first = is_first.then(|| self.copy_name(&name));
-        let change = self.store.append(revision, is_delete, &name, first, |key, _| {
-            let mod_revision = if is_delete { revision.main } else { kv.mod_revision };
-            KeyValue { key, mod_revision, ..kv }
-        });
-        if is_first {
-            self.greatest = Some(change.kv.key.clone());
-        }
+        let known = Known { first: is_first.then(|| self.copy_name(&name)), digest };
+        let change =
+            self.store.append(revision, is_delete, &name, known, |key, _| KeyValue { key, ..kv });
         if change.kv.lease != 0 {
             self.leased.push(change.kv.key.clone());
+        }
+        if is_first {
+            self.add_key(change);
         }
         if revision.main <= self.store.state.compact_revision {
             self.store.trail_compacted = self.store.trail;
         }
-        Ok(())
+    }
+
+    /// Adds a key that is greater than all others. Every second one is held back for a while: where
+    /// keys only ascend a tree's nodes stay half empty, and so the others fill them.
+    fn add_key(&mut self, first: Arc<Change>) {
+        self.greatest = Some(first.kv.key.clone());
+        self.is_odd = !self.is_odd;
+        if self.is_odd {
+            self.store.state.keys.insert(first.kv.key.clone(), History::new(first));
+        } else {
+            self.held_back.push_back(first);
+            self.add_held_back(HELD_BACK);
+        }
+    }
+
+    /// Adds keys that were held back until so many are left.
+    fn add_held_back(&mut self, left: usize) {
+        while self.held_back.len() > left
+            && let Some(first) = self.held_back.pop_front()
+        {
+            self.store.state.keys.insert(first.kv.key.clone(), History::new(first));
+        }
     }
 
     fn copy_name(&mut self, name: &[u8]) -> Bytes {
@@ -109,7 +185,9 @@ impl Restore {
     }
 
     /// The store. Its keys are attached to those of their leases that `lessor` has.
-    pub fn finish(self, lessor: &mut Lessor) -> Store {
+    pub fn finish(mut self, lessor: &mut Lessor) -> Store {
+        self.add_rows();
+        self.add_held_back(0);
         let Restore { mut store, scheduled, last, mut leased, .. } = self;
         let finished = store.state.compact_revision;
         store.state.revision = match store.defect.is(Defect::MvccRevFromRows) {

@@ -44,7 +44,7 @@ pub(super) fn state(
         findings.push(Finding { page, fault });
         Ok(())
     };
-    let reached = Walk::all(pager, meta, &mut report)?;
+    let reached = Walk::all(pager, meta, &mut report, None)?;
     let synced = match (free, meta.freelist) {
         (Some(_), _) | (None, NO_FREELIST) => None,
         // A freelist page that cannot be read was reported on the way.

@@ -33,7 +33,7 @@ use super::disk::{Disk, Path, above, parent};
 use free::{Extent, Freelist};
 use meta::Meta;
 use pager::Pager;
-use walk::{PageSet, Walk};
+use walk::{LeavesByRoot, PageSet, Walk};
 use write::{Made, Transaction};
 
 /// How a database file is laid out and read.
@@ -86,6 +86,9 @@ struct Shared {
     file_bytes: u64,
     map_bytes: u64,
     has_failed: bool,
+    /// What was read when the file was opened and has cost no copies, until somebody takes it or a
+    /// transaction begins.
+    opened: LeavesByRoot,
 }
 
 /// A database, open for writing; it holds the file's lock.
@@ -152,14 +155,17 @@ impl Bolt {
             let path = path.clone();
             Err(BoltError::Page { path, page, fault })
         };
-        let reached = Walk::all(&pager, &meta, &mut refuse)?;
+        let mut opened = LeavesByRoot::new();
+        let leaves = pager.is_mapped().then_some(&mut opened);
+        let reached = Walk::all(&pager, &meta, &mut refuse, leaves)?;
         pager.checked();
         let free = unreached(&reached, meta.high_water);
         let file_bytes = pager.file_bytes()?;
         let map_bytes = map_size(options.map_bytes.max(file_bytes));
         let readers = BTreeMap::new();
+        let has_failed = false;
         let shared =
-            Shared { pager, meta, free, readers, file_bytes, map_bytes, has_failed: false };
+            Shared { pager, meta, free, readers, file_bytes, map_bytes, has_failed, opened };
         Ok(Bolt { shared: Rc::new(RefCell::new(shared)), options })
     }
 
@@ -241,6 +247,7 @@ impl Shared {
         if self.has_failed {
             return Err(BoltError::Failed);
         }
+        self.opened.clear();
         let oldest = self.readers.first_key_value().map_or(self.meta.txid, |(txid, _)| *txid);
         self.free.release(oldest);
         let mut transaction = Transaction::begin(&mut self.pager, &mut self.free, self.meta);

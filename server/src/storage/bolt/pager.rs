@@ -158,6 +158,11 @@ impl Pager {
         self.map = bytes.map(|bytes| Map { bytes, is_checked: false });
     }
 
+    /// Whether pages are in memory without copies.
+    pub(super) fn is_mapped(&self) -> bool {
+        self.map.is_some()
+    }
+
     /// Every page that the state refers to which was mapped was read without a fault.
     pub(super) fn checked(&mut self) {
         if let Some(map) = &mut self.map {

@@ -89,7 +89,15 @@ impl ReadTx {
 
     /// All rows of a bucket, read at once.
     pub fn leaves(&self, bucket: &[u8]) -> Result<Leaves, BoltError> {
-        let mut rows = Rows::begin(self, self.start(bucket)?, b"");
+        let start = self.start(bucket)?;
+        let opened = match start {
+            Start::Root(root) => self.shared.borrow_mut().opened.remove(&root),
+            Start::Inline(_) => None,
+        };
+        if let Some(pages) = opened {
+            return Ok(Leaves { pages });
+        }
+        let mut rows = Rows::begin(self, start, b"");
         let mut pages = Vec::new();
         while let Some(page) = rows.leaf()? {
             pages.push(page);

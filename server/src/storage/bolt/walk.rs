@@ -3,6 +3,7 @@
 //! a bit for each of its pages and the pages on the way from the root.
 
 use bytes::Bytes;
+use std::collections::BTreeMap;
 
 use super::error::{BoltError, PageFault};
 use super::free::Extent;
@@ -39,12 +40,19 @@ impl PageSet {
 /// Who hears of a fault: it may end the walk by returning an error.
 pub(super) type Report<'r> = &'r mut dyn FnMut(u64, PageFault) -> Result<(), BoltError>;
 
+/// Leaf pages in order, by the root page of their bucket.
+pub(super) type LeavesByRoot = BTreeMap<u64, Vec<Page>>;
+
 /// A walk over all pages of a state.
 pub(super) struct Walk<'a> {
     pager: &'a Pager,
     high_water: u64,
     reached: PageSet,
     report: Report<'a>,
+    /// What was met, for whoever wants it.
+    leaves: Option<&'a mut LeavesByRoot>,
+    /// The root page of the bucket that is walked over.
+    root: u64,
 }
 
 /// Between which keys a page lies: from the first on, below the second.
@@ -61,10 +69,12 @@ impl<'a> Walk<'a> {
         pager: &'a Pager,
         meta: &Meta,
         report: Report<'a>,
+        leaves: Option<&'a mut LeavesByRoot>,
     ) -> Result<PageSet, BoltError> {
         let high_water = meta.high_water;
         let reached = PageSet::new(high_water);
-        let mut walk = Walk { pager, high_water, reached, report };
+        let root = meta.root;
+        let mut walk = Walk { pager, high_water, reached, report, leaves, root };
         walk.reached.insert(0);
         walk.reached.insert(1);
         if meta.freelist != NO_FREELIST {
@@ -115,7 +125,11 @@ impl<'a> Walk<'a> {
         self.reach(Extent { id, pages })?;
         self.bounds(&page, bounds)?;
         if page.is_leaf() {
-            return self.buckets(&page, depth);
+            self.buckets(&page, depth)?;
+            if let Some(leaves) = &mut self.leaves {
+                leaves.entry(self.root).or_default().push(page);
+            }
+            return Ok(());
         }
         for index in 0..page.len() {
             let below = match index + 1 < page.len() {
@@ -144,7 +158,11 @@ impl<'a> Walk<'a> {
         for index in (0..page.len()).filter(|&index| page.is_bucket(index)) {
             match BucketValue::parse(page.value(index)) {
                 Ok(BucketValue { inline: Some(_), .. }) => {}
-                Ok(BucketValue { root, .. }) => self.page(root, &Bounds::default(), depth + 1)?,
+                Ok(BucketValue { root, .. }) => {
+                    let outer = std::mem::replace(&mut self.root, root);
+                    self.page(root, &Bounds::default(), depth + 1)?;
+                    self.root = outer;
+                }
                 Err(cause) => (self.report)(page.id(), PageFault::Bucket { index, cause })?,
             }
         }

@@ -14,7 +14,6 @@ use super::running::{Running, Waiter};
 use super::time::Now;
 use super::version::Version;
 use crate::api::{ApiError, check};
-use crate::config::CompatVersion;
 use crate::planted::Defect;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::{raftpb, v2pb};
@@ -296,9 +295,7 @@ impl Running {
         self.membership_digest = self.membership.digest();
         if let Some(version) = self.membership.cluster_version() {
             self.persistence.record(|| schema::cluster_version(version));
-            if self.config.compat >= CompatVersion::V3_6 {
-                self.persistence.record(|| schema::storage_version(Some(version)));
-            }
+            self.upkeep.storage.look_now();
         }
         Ok(Response::Downgrade(pb::DowngradeResponse::default()))
     }

@@ -37,6 +37,7 @@ mod recovery;
 mod request;
 mod running;
 mod snapshots;
+mod storage_version;
 mod streams;
 pub mod time;
 mod transfer;

@@ -5,6 +5,7 @@ use super::alarms::Alarms;
 use super::io::{Level, LogLine, MemberInfo};
 use super::membership::{Identity, Membership, json};
 use super::running::lessor_config;
+use super::version::Version;
 use crate::config::Config;
 use crate::lease::Lessor;
 use crate::mvcc::Store;
@@ -20,6 +21,8 @@ pub(super) struct Recovered {
     pub lessor: Lessor,
     pub membership: Membership,
     pub alarms: Alarms,
+    /// The version of the format, where it is written.
+    pub storage_version: Option<Version>,
 }
 
 impl Recovered {
@@ -33,6 +36,8 @@ impl Recovered {
             lessor,
             membership: Membership::restore(image)?,
             alarms: Alarms::restore(image)?,
+            // One that cannot be read is one that is not known.
+            storage_version: image.storage_version().ok().flatten(),
         })
     }
 

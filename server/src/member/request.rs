@@ -321,11 +321,10 @@ impl Running {
             raft_applied_index: self.applied,
             errors,
             is_learner: self.is_learner(),
-            storage_version: if is_36 {
-                compat.cluster_version().to_owned()
-            } else {
-                String::new()
-            },
+            storage_version: self
+                .storage_version()
+                .filter(|_| is_36)
+                .map_or_else(String::new, |version| version.to_string()),
             db_size_quota: if is_36 { quota as i64 } else { 0 },
             downgrade_info: is_36.then(pb::DowngradeInfo::default),
             db_size: size.total_bytes as i64,

@@ -9,6 +9,7 @@ mod rows;
 mod snapshots;
 mod texts;
 mod timeouts;
+mod versions;
 
 use std::time::Duration;
 

@@ -8,6 +8,7 @@ use super::io::{Level, LogLine, Output, Outputs};
 use super::membership::Identity;
 use super::recovery::Recovered;
 use super::running::Running;
+use super::storage_version::StorageVersion;
 use super::time::{Monotonic, Now};
 use crate::config::Config;
 use crate::mvcc::Store;
@@ -24,6 +25,7 @@ pub(super) struct Upkeep {
     pub compact: CompactCheck,
     /// When the next batch of old versions is removed, if there are any.
     pub removal_at: Monotonic,
+    pub storage: StorageVersion,
     /// When files are purged next, if the member keeps any and not all.
     purge_at: Option<Monotonic>,
 }
@@ -45,6 +47,7 @@ impl Upkeep {
             periodic: PeriodicCheck::new(config.corrupt_check_time, now),
             compact: CompactCheck::new(compact, now),
             removal_at: Monotonic::ZERO,
+            storage: StorageVersion::default(),
             purge_at: None,
         };
         out.extend_lines(upkeep.periodic.line(identity.member));
@@ -56,6 +59,7 @@ impl Upkeep {
             self.compactor.next_deadline(),
             self.periodic.next_deadline(),
             self.compact.next_deadline(),
+            self.storage.next_deadline(),
             self.purge_at,
         ];
         tasks.into_iter().flatten().min()
@@ -96,6 +100,7 @@ impl Running {
         if self.upkeep.purge_at.is_some_and(|at| at <= now.monotonic) {
             self.purge(now, out);
         }
+        self.storage_version_timer(now, out);
         self.compactor_timer(now, out);
         self.periodic_check_timer(now, out);
         self.compact_check_timer(now, out);

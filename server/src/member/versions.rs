@@ -1,5 +1,6 @@
 //! The leader's watch over the cluster's version: it asks every member for its own, and raises the
-//! cluster's to the lowest of them (contract-cluster.md, section 4.2).
+//! cluster's to the lowest of them, or lowers it to that of a downgrade that is going on
+//! (contract-cluster.md, section 4.2).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -109,7 +110,14 @@ impl Running {
             return;
         }
         let lowest = self.versions.answers.take().and_then(|answers| answers.into_iter().min());
+        let downgrade = self.membership.downgrade();
         let target = match (self.membership.cluster_version(), lowest) {
+            (Some(version), Some(_)) if downgrade.enabled => {
+                match Version::parse(&downgrade.target) {
+                    Ok(target) if target.next_minor() == *version => target.major_minor(),
+                    _ => return,
+                }
+            }
             (None, lowest) => lowest.unwrap_or(Version::MIN_CLUSTER).major_minor(),
             (Some(version), Some(lowest)) if *version < lowest.major_minor() => {
                 lowest.major_minor()

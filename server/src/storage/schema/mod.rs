@@ -16,6 +16,7 @@ mod lease;
 mod load;
 mod members;
 mod meta;
+mod migration;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ pub use members::{member_removed, member_saved};
 pub use meta::{
     conf_state, consistent, finished_compact_revision, scheduled_compact_revision, storage_version,
 };
+pub use migration::{UNWRITTEN_VERSION, migration};
 pub use read::{hash_rows, initialize};
 
 /// Names of buckets.

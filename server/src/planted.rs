@@ -74,6 +74,8 @@ defects! {
     RaftOldSnapshot "raft.old_snapshot";
     /// B74: a learner of which nothing is known counts as ready.
     MemberPromoteUnstarted "member.promote_unstarted";
+    /// B71: a promotion reaches raft, and not the member list.
+    MemberPromoteUnlisted "member.promote_unlisted";
     /// B74: an addition asks for connections to all voters, not to a quorum of them.
     MemberQuorumMath "member.quorum_math";
     /// B28: after a snapshot watchers start again where they were synced last.

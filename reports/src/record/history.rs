@@ -100,6 +100,8 @@ pub struct ProcessExit {
 pub struct Settings {
     /// `--max-txn-ops`.
     pub max_txn_ops: usize,
+    /// `--max-learners`.
+    pub max_learners: usize,
     /// The shortest TTL that a lease can have: 1.5 election timeouts, rounded up.
     pub lease_ttl_min_s: i64,
     /// After healing, every operation through a survivor must succeed once this has passed, and
@@ -109,7 +111,12 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { max_txn_ops: 128, lease_ttl_min_s: 2, recovery_within_ms: 10_000 }
+        Settings {
+            max_txn_ops: 128,
+            max_learners: 1,
+            lease_ttl_min_s: 2,
+            recovery_within_ms: 10_000,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Call, KeyValue, OpId, RaftFact, Time};
+use super::{Call, KeyValue, MemberEntry, OpId, RaftFact, Time};
 
 /// What a committed entry does to the replicated state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,10 +14,22 @@ pub enum Command {
     TermStart,
     /// A configuration change.
     ConfChange {
-        /// Its effect in words, `add 8e9e05c52164694d`.
+        /// Its kind in words, `add 8e9e05c52164694d`.
         what: String,
+        /// What it asks for, if the entry tells.
+        #[serde(default)]
+        change: Option<MembershipChange>,
     },
-    /// A member's own attributes, the cluster version, an alarm: no effect on keys and leases.
+    /// A member publishes its name and where clients reach it.
+    Attributes {
+        /// Who.
+        member: u64,
+        /// Its name.
+        name: String,
+        /// Its client URLs.
+        client_urls: Vec<String>,
+    },
+    /// The cluster version, a downgrade: no effect on keys, leases and members.
     Internal {
         /// Which.
         what: String,
@@ -32,6 +44,24 @@ pub enum Command {
     LeaseExpired {
         /// Which.
         id: i64,
+    },
+}
+
+/// What a configuration change asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MembershipChange {
+    /// A new member, a voter or a learner.
+    Add(MemberEntry),
+    /// A learner becomes a voter.
+    Promote(u64),
+    /// A member goes for good.
+    Remove(u64),
+    /// A member has other peer URLs.
+    Update {
+        /// Who.
+        member: u64,
+        /// Which.
+        peer_urls: Vec<String>,
     },
 }
 

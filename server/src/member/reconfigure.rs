@@ -177,9 +177,13 @@ impl Running {
         self.changed_peers(&change, out);
         let response = self.change_response(&change);
         let id = change.id();
-        let line = self.membership.apply(change, self.identity);
-        out.push(Output::LogLine(line));
-        self.record_member(id);
+        let is_unlisted = self.config.defect().is(Defect::MemberPromoteUnlisted)
+            && matches!(change, MemberChange::Promote(_));
+        if !is_unlisted {
+            let line = self.membership.apply(change, self.identity);
+            out.push(Output::LogLine(line));
+            self.record_member(id);
+        }
         self.membership_digest = self.membership.digest();
         if self.membership.is_removed(self.id()) {
             self.removed(now, out);

@@ -17,6 +17,7 @@ mod headers;
 mod informers;
 mod leases;
 mod linearizability;
+mod membership;
 #[cfg(test)]
 mod mutants;
 mod raft;
@@ -117,6 +118,7 @@ impl<'a> Cluster<'a> {
             Checker::Replicas => replicas::check(history, internals),
             Checker::Recovery => recovery::check(own, own_internals),
             Checker::Raft => raft::check(own, own_internals),
+            Checker::Membership => membership::check(own, own_internals),
             Checker::Restores => unreachable!("it is about all clusters of a run"),
         }
     }

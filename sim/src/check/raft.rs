@@ -293,7 +293,7 @@ impl Raft<'_> {
     fn promotions(&mut self, internals: &Internals) {
         let mut learners: BTreeSet<(u64, &str)> = BTreeSet::new();
         for entry in &internals.committed {
-            let Command::ConfChange { what } = &entry.command else { continue };
+            let Command::ConfChange { what, .. } = &entry.command else { continue };
             if let Some(learner) = what.strip_prefix("add learner ") {
                 learners.insert((entry.cluster, learner));
                 continue;

@@ -54,6 +54,8 @@ checkers! {
     Recovery "recovery";
     /// White box: raft's invariants.
     Raft "raft";
+    /// White box: members are what the log's configuration changes make of them.
+    Membership "membership";
     /// Snapshots hold what they must, and clusters that begin from them tell no older revisions.
     Restores "restores";
 }
@@ -61,7 +63,7 @@ checkers! {
 impl Checker {
     /// Whether it must know all that a cluster began with.
     pub(super) fn needs_the_beginning(self) -> bool {
-        !matches!(self, Checker::Headers | Checker::Recovery | Checker::Raft)
+        !matches!(self, Checker::Headers | Checker::Recovery | Checker::Raft | Checker::Membership)
     }
 }
 

@@ -220,6 +220,7 @@ impl Model {
             Command::Client(_)
             | Command::TermStart
             | Command::ConfChange { .. }
+            | Command::Attributes { .. }
             | Command::Internal { .. } => None,
         }
     }

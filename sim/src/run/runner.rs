@@ -232,6 +232,9 @@ impl<'w> Runner<'w> {
             let number: Option<u64> = flag.choices[0].parse().ok();
             match (flag.name.as_str(), number) {
                 ("max-txn-ops", Some(many)) => self.history.settings.max_txn_ops = many as usize,
+                ("max-learners", Some(many)) => {
+                    self.history.settings.max_learners = many as usize;
+                }
                 ("election-timeout", Some(ms)) => {
                     self.history.settings.lease_ttl_min_s = (ms * 3).div_ceil(2000) as i64;
                 }

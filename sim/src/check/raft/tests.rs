@@ -154,7 +154,7 @@ fn a_learner_that_is_promoted_holds_something() {
         era: 0,
         index,
         term: 2,
-        command: Command::ConfChange { what: what.to_owned() },
+        command: Command::ConfChange { what: what.to_owned(), change: None },
         op: None,
     };
     let promoted = |run: &mut Internals, who: &str| {

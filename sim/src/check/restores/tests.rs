@@ -25,7 +25,7 @@ fn saved() -> (Script, OpId) {
 fn restored(script: &mut Script, save: OpId, bumped: i64) {
     let entered = (0..3).map(|member| (member, us(100))).collect();
     script.history.restored = vec![Restored { saved: save, bumped, founders: 1, entered }];
-    entry(script, 101, Command::ConfChange { what: "add 1".to_owned() }, None);
+    entry(script, 101, Command::ConfChange { what: "add 1".to_owned(), change: None }, None);
 }
 
 /// The next entry of the restored cluster's log.

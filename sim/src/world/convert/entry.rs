@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use detcd::proto::{etcdserverpb as pb, raftpb, v2pb};
 use detsim_reports::record::{
-    AlarmEntry, Blob, Call, Command, Compare, DeleteRange, Operator, Put, Range, SortOrder,
-    SortTarget, Target, Txn, TxnOp,
+    AlarmEntry, Blob, Call, Command, Compare, DeleteRange, MemberEntry, MembershipChange, Operator,
+    Put, Range, SortOrder, SortTarget, Target, Txn, TxnOp,
 };
 use prost::Message as _;
+use serde::Deserialize;
 
 use super::reply::alarm;
 
@@ -35,8 +36,11 @@ pub fn decode_normal(data: &Bytes) -> Decoded {
 fn decode_v2(data: &Bytes) -> Decoded {
     match v2pb::Request::decode(data.clone()) {
         Ok(request) => {
-            let what = format!("v2 {} {}", request.method(), request.path());
-            Decoded { command: Command::Internal { what }, id: request.id() }
+            let command = v2_attributes(&request).unwrap_or_else(|| {
+                let what = format!("v2 {} {}", request.method(), request.path());
+                Command::Internal { what }
+            });
+            Decoded { command, id: request.id() }
         }
         Err(error) => {
             Decoded { command: Command::Internal { what: format!("unreadable: {error}") }, id: 0 }
@@ -44,14 +48,68 @@ fn decode_v2(data: &Bytes) -> Decoded {
     }
 }
 
-/// A configuration change in words.
+/// What a member publishes of itself in a cluster with old members.
+fn v2_attributes(request: &v2pb::Request) -> Option<Command> {
+    #[derive(Deserialize)]
+    struct Attributes {
+        #[serde(default)]
+        name: String,
+        #[serde(rename = "clientURLs", default)]
+        client_urls: Option<Vec<String>>,
+    }
+    let member = request.path().strip_prefix("/0/members/")?.strip_suffix("/attributes")?;
+    let member = u64::from_str_radix(member, 16).ok()?;
+    let Attributes { name, client_urls } = serde_json::from_str(request.val()).ok()?;
+    Some(Command::Attributes { member, name, client_urls: client_urls.unwrap_or_default() })
+}
+
+/// The context of a configuration change: the member that it is about.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Context {
+    id: u64,
+    #[serde(rename = "peerURLs")]
+    peer_urls: Option<Vec<String>>,
+    #[serde(rename = "isLearner")]
+    is_learner: bool,
+    name: String,
+    #[serde(rename = "clientURLs")]
+    client_urls: Option<Vec<String>>,
+    #[serde(rename = "isPromote")]
+    is_promote: bool,
+}
+
+/// What a configuration change asks for; `None` where its context does not tell.
+fn membership_change(change: &raftpb::ConfChange) -> Option<MembershipChange> {
+    use raftpb::ConfChangeType as Kind;
+    let member = change.node_id();
+    if change.r#type() == Kind::ConfChangeRemoveNode {
+        return Some(MembershipChange::Remove(member));
+    }
+    let context = serde_json::from_slice(change.context.as_deref()?);
+    let context: Context = context.ok().filter(|context: &Context| context.id == member)?;
+    let peer_urls = context.peer_urls.unwrap_or_default();
+    Some(match change.r#type() {
+        Kind::ConfChangeUpdateNode => MembershipChange::Update { member, peer_urls },
+        _ if context.is_promote => MembershipChange::Promote(member),
+        _ => MembershipChange::Add(MemberEntry {
+            id: member,
+            name: context.name,
+            peer_urls,
+            client_urls: context.client_urls.unwrap_or_default(),
+            is_learner: context.is_learner,
+        }),
+    })
+}
+
+/// A configuration change in words, and what it asks for.
 pub fn decode_conf_change(data: &Bytes) -> Decoded {
     use raftpb::ConfChangeType as Kind;
     let change = match raftpb::ConfChange::decode(data.clone()) {
         Ok(change) => change,
         Err(error) => {
             let what = format!("unreadable: {error}");
-            return Decoded { command: Command::ConfChange { what }, id: 0 };
+            return Decoded { command: Command::ConfChange { what, change: None }, id: 0 };
         }
     };
     let verb = match change.r#type() {
@@ -61,7 +119,8 @@ pub fn decode_conf_change(data: &Bytes) -> Decoded {
         Kind::ConfChangeAddLearnerNode => "add learner",
     };
     let what = format!("{verb} {:x}", change.node_id());
-    Decoded { command: Command::ConfChange { what }, id: change.id() }
+    let command = Command::ConfChange { what, change: membership_change(&change) };
+    Decoded { command, id: change.id() }
 }
 
 fn command(request: pb::InternalRaftRequest) -> Command {
@@ -90,6 +149,11 @@ fn command(request: pb::InternalRaftRequest) -> Command {
     if let Some(call) = request.alarm.as_ref().and_then(alarm_call) {
         return Command::Client(call);
     }
+    if let Some(set) = request.cluster_member_attr_set {
+        let attributes = set.member_attributes.unwrap_or_default();
+        let (name, client_urls) = (attributes.name, attributes.client_urls);
+        return Command::Attributes { member: set.member_id, name, client_urls };
+    }
     Command::Internal { what: internal(&request) }
 }
 
@@ -107,9 +171,6 @@ fn alarm_call(request: &pb::AlarmRequest) -> Option<Call> {
 }
 
 fn internal(request: &pb::InternalRaftRequest) -> String {
-    if let Some(attributes) = &request.cluster_member_attr_set {
-        return format!("attributes of {:x}", attributes.member_id);
-    }
     if let Some(version) = &request.cluster_version_set {
         return format!("cluster version {}", version.ver);
     }

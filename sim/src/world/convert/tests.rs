@@ -4,8 +4,8 @@ use bytes::Bytes;
 use detcd::member::io::Request;
 use detcd::proto::{etcdserverpb as pb, raftpb};
 use detsim_reports::record::{
-    Blob, Call, Command, Compare, DeleteRange, Operator, Put, Range, SortOrder, SortTarget, Target,
-    Txn, TxnOp,
+    Blob, Call, Command, Compare, DeleteRange, MemberEntry, MembershipChange, Operator, Put, Range,
+    SortOrder, SortTarget, Target, Txn, TxnOp,
 };
 use prost::Message as _;
 
@@ -120,8 +120,50 @@ fn other_entries_are_told_in_words() {
         context: None,
     };
     let decoded = decode_conf_change(&Bytes::from(change.encode_to_vec()));
-    assert_eq!(decoded.command, Command::ConfChange { what: "add learner ab".to_owned() });
+    let what = "add learner ab".to_owned();
+    assert_eq!(decoded.command, Command::ConfChange { what, change: None });
     assert_eq!(decoded.id, 3);
+}
+
+#[test]
+fn what_a_configuration_change_asks_for_is_told() {
+    use raftpb::ConfChangeType as Kind;
+    let told = |kind: Kind, context: &str| {
+        let change = raftpb::ConfChange {
+            id: Some(3),
+            r#type: Some(kind as i32),
+            node_id: Some(0xab),
+            context: Some(Bytes::copy_from_slice(context.as_bytes())),
+        };
+        match decode_conf_change(&Bytes::from(change.encode_to_vec())).command {
+            Command::ConfChange { change, .. } => change,
+            other => panic!("{other:?}"),
+        }
+    };
+    let urls = vec!["http://10.0.0.1:2380".to_owned()];
+    let entry = MemberEntry {
+        id: 0xab,
+        peer_urls: urls.clone(),
+        is_learner: true,
+        ..MemberEntry::default()
+    };
+    assert_eq!(
+        told(
+            Kind::ConfChangeAddLearnerNode,
+            r#"{"id":171,"peerURLs":["http://10.0.0.1:2380"],"isLearner":true}"#
+        ),
+        Some(MembershipChange::Add(entry))
+    );
+    assert_eq!(
+        told(Kind::ConfChangeAddNode, r#"{"id":171,"peerURLs":null,"isPromote":true}"#),
+        Some(MembershipChange::Promote(0xab))
+    );
+    assert_eq!(
+        told(Kind::ConfChangeUpdateNode, r#"{"id":171,"peerURLs":["http://10.0.0.1:2380"]}"#),
+        Some(MembershipChange::Update { member: 0xab, peer_urls: urls })
+    );
+    assert_eq!(told(Kind::ConfChangeRemoveNode, ""), Some(MembershipChange::Remove(0xab)));
+    assert_eq!(told(Kind::ConfChangeAddNode, r#"{"id":172}"#), None);
 }
 
 #[test]

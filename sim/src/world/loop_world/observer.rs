@@ -109,7 +109,7 @@ impl Observer {
                 era: seen.era,
                 index,
                 term,
-                command: Command::ConfChange { what: format!("add {voter}") },
+                command: Command::ConfChange { what: format!("add {voter}"), change: None },
                 op: None,
             });
         }

@@ -9,6 +9,7 @@
 //!
 //! Not judged: expiry while no leader can serve, and leases whose grant was not acknowledged.
 
+mod clocks;
 mod keys;
 mod life;
 #[cfg(test)]
@@ -18,9 +19,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use detsim_reports::record::{
-    Blob, Body, Call, CheckReport, History, Operation, Outcome, Severity, Time, Txn, TxnOp,
+    Blob, Body, Call, CheckReport, History, Operation, Outcome, Severity, Txn, TxnOp,
 };
 
+use self::clocks::Clocks;
 use self::keys::Keys;
 use self::life::{End, Life, Sign};
 use super::Checker;
@@ -29,13 +31,6 @@ use super::fate::{Fate, fate, is_one_cluster};
 use super::report::{Evidence, Report};
 use crate::model::Refusal;
 
-/// What every reading of a clock may be off by.
-const GRAIN: Duration = Duration::from_millis(1);
-/// Between the end of a lease and the revision that removes it: the leader looks twice a second,
-/// proposes, and commits.
-const REMOVAL: Duration = Duration::from_secs(3);
-/// How many leases a leader removes in a second.
-const REMOVED_PER_S: u64 = 1_000;
 /// How long a member goes on with a renewal whose client has given up.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(7);
 
@@ -72,81 +67,8 @@ pub(super) fn check(history: &History) -> CheckReport {
     report.finish()
 }
 
-/// What is known of time.
-struct Clocks {
-    /// Parts per million by which a clock may be wrong.
-    drift_ppm: u64,
-    /// From when on a leader can serve undisturbed.
-    steady: Option<Time>,
-    /// How much a change of leaders may add to a lease: less than this.
-    extension: Duration,
-    removal: Duration,
-}
-
-impl Clocks {
-    fn of(history: &History) -> Clocks {
-        let drift = |text: &str| -> Option<u64> {
-            let (_, after) = text.split_once("drift=")?;
-            let digits: String = after.chars().filter(char::is_ascii_digit).collect();
-            digits.parse().ok()
-        };
-        let drifts = history.incidents.iter().filter_map(|incident| drift(&incident.what));
-        let granted =
-            history.operations.iter().filter(|op| matches!(op.call, Call::LeaseGrant { .. }));
-        Clocks {
-            drift_ppm: drifts.max().unwrap_or(0),
-            steady: steady(history),
-            extension: Duration::from_secs(history.settings.lease_ttl_min_s.max(0) as u64),
-            removal: REMOVAL + Duration::from_secs(granted.count() as u64 / REMOVED_PER_S),
-        }
-    }
-
-    /// How long a lease lives at least, by anybody's clock.
-    fn at_least(&self, ttl: Duration) -> Duration {
-        ttl.saturating_sub(self.error(ttl))
-    }
-
-    fn error(&self, of: Duration) -> Duration {
-        Duration::from_nanos((of.as_nanos() * u128::from(self.drift_ppm) / 1_000_000) as u64)
-            + GRAIN
-    }
-
-    /// When a lease that may have been renewed then must be gone.
-    fn gone_by(&self, renewed: Time, ttl: Duration) -> Option<Time> {
-        let from = renewed.max(self.steady?);
-        Some(from.after(ttl + self.error(ttl) + self.extension + self.removal))
-    }
-}
-
-/// From when on nothing disturbs the leader any more.
-fn steady(history: &History) -> Option<Time> {
-    let is_calm = || history.incidents.iter().all(|incident| incident.what.starts_with("start"));
-    let begun = match history.healed {
-        Some(healed) => (!history.survivors.is_empty()).then_some(healed)?,
-        None if is_calm() => history.incidents.last().map_or(Time::ZERO, |last| last.at),
-        None => return None,
-    };
-    let moves = history.operations.iter().filter(|operation| is_disturbing(&operation.call));
-    let last = moves.map(|operation| operation.completed).fold(begun, Time::max);
-    let bound = Duration::from_millis(history.settings.recovery_within_ms);
-    (last != Time::NEVER).then(|| last.after(bound))
-}
-
-/// Whether the request may change the leader.
-fn is_disturbing(call: &Call) -> bool {
-    matches!(
-        call,
-        Call::MoveLeader { .. }
-            | Call::MemberAdd { .. }
-            | Call::MemberRemove { .. }
-            | Call::MemberUpdate { .. }
-            | Call::MemberPromote { .. }
-    )
-}
-
 /// No lease is gone before its time.
 fn early(life: &Life<'_>, clocks: &Clocks, report: &mut Report) {
-    let ttl = clocks.at_least(life.ttl);
     for end in &life.ends {
         let operation = end.operation;
         if life.revokes.iter().any(|&invoked| invoked <= operation.completed) {
@@ -155,6 +77,7 @@ fn early(life: &Life<'_>, clocks: &Clocks, report: &mut Report) {
         let before = life.renewals.iter().copied().filter(|op| op.completed <= operation.invoked);
         let known = before.filter(|op| is_known(op, operation));
         let Some(last) = known.max_by_key(|op| op.invoked) else { continue };
+        let ttl = clocks.at_least(life.ttl, last.invoked, operation.completed);
         let lasts_until = last.invoked.after(ttl);
         if operation.completed < lasts_until {
             let text = format!(
@@ -275,7 +198,8 @@ fn remaining(
     }
     let before = life.renewals.iter().copied().filter(|op| op.completed <= operation.invoked);
     let last = before.filter(|op| term(op) <= term(operation)).max_by_key(|op| op.invoked)?;
-    let least = last.invoked.after(clocks.at_least(life.ttl)).since(operation.completed);
+    let ttl = clocks.at_least(life.ttl, last.invoked, operation.completed);
+    let least = last.invoked.after(ttl).since(operation.completed);
     (ttl_s + 1 < least.as_secs() as i64).then(|| {
         let text = format!(
             "{ttl_s} s remain, although {} left at least {} ms",

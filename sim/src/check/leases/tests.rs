@@ -1,7 +1,7 @@
 //! Leases by hand: a good life, and one bad for each rule; and one whose facts are changed.
 
 use detsim_reports::record::{
-    Blob, Event, KeyValue, OpId, Put, Range, RangeReply, Watch, WatchMessage,
+    Blob, Event, KeyValue, OpId, Put, Range, RangeReply, Time, Watch, WatchMessage,
 };
 
 use super::*;
@@ -132,6 +132,37 @@ fn a_clock_that_drifts_may_be_early_by_as_much() {
     assert_eq!(rules(&script), ["expired-early"]);
     script.incident(1, 0, "clock n1 drift=+50000ppm");
     assert_eq!(rules(&script), NOTHING);
+}
+
+#[test]
+fn a_wall_clock_that_drifts_moves_no_lease() {
+    for what in ["clock n1 wall-drift=+500000ppm", "clock n1 freeze-wall", "clock n1 jump=+1h"] {
+        let mut script = granted();
+        script.incident(1, 0, what);
+        look(&mut script, 4_900 * MS, -1);
+        assert_eq!(rules(&script), ["expired-early"], "{what}");
+    }
+}
+
+#[test]
+fn a_drift_excuses_what_happens_meanwhile_and_only_if_the_clock_is_fast() {
+    let seen = |incidents: &[(u64, usize, &str)]| {
+        let mut script = granted();
+        renew(&mut script, 10 * S, 5);
+        for (at, member, what) in incidents {
+            script.incident(*at, *member, what);
+        }
+        look(&mut script, 14_500 * MS, -1);
+        rules(&script)
+    };
+    let fast = "clock n2 drift=+150000ppm";
+    assert_eq!(seen(&[(S, 1, fast)]), NOTHING);
+    assert_eq!(seen(&[(S, 1, fast), (11 * S, 1, "clock n2 drift=+0ppm")]), NOTHING);
+    assert_eq!(seen(&[(S, 1, fast), (9 * S, 1, "clock n2 drift=+0ppm")]), ["expired-early"]);
+    assert_eq!(seen(&[(S, 1, fast), (9 * S, 1, "clock n1 n2 freeze")]), ["expired-early"]);
+    assert_eq!(seen(&[(15 * S, 1, fast)]), ["expired-early"]);
+    assert_eq!(seen(&[(S, 1, "clock n2 drift=-150000ppm")]), ["expired-early"]);
+    assert_eq!(seen(&[(S, 1, fast), (9 * S, 0, "clock n1 drift=+0ppm")]), NOTHING);
 }
 
 #[test]

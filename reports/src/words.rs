@@ -216,7 +216,8 @@ fn reply(reply: &Reply) -> String {
     text
 }
 
-fn body(body: &Body) -> String {
+/// What a reply says, beside its header.
+pub fn body(body: &Body) -> String {
     match body {
         Body::Range(reply) => range_reply(reply),
         Body::Put { prev_kv } => prev_kv.as_ref().map_or(String::new(), over),

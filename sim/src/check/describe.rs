@@ -1,8 +1,9 @@
 //! Operations and replies in a reader's words, for explanations: short, with the values that count.
 
 use detsim_reports::record::{
-    Body, Call, History, KeyValue, Operation, Range, RangeReply, Txn, TxnOp, TxnOpReply,
+    Body, Call, Command, History, KeyValue, Operation, Range, RangeReply, Txn, TxnOp, TxnOpReply,
 };
+use detsim_reports::words;
 
 /// A member's name in the scenario.
 pub(super) fn member(history: &History, member: usize) -> String {
@@ -41,7 +42,23 @@ pub(super) fn call(call: &Call) -> String {
                 }
             )
         }
-        other => format!("{other:?}"),
+        other => words::call(other),
+    }
+}
+
+/// What an entry of the log asks for.
+pub(super) fn command(command: &Command) -> String {
+    match command {
+        Command::Client(call) => self::call(call),
+        Command::TermStart => "a term begins".to_owned(),
+        Command::ConfChange { what, .. } => format!("member change: {what}"),
+        Command::Attributes { member, name, .. } => format!("member {member:x} is {name}"),
+        Command::Internal { what } => what.clone(),
+        Command::Restored { bumped: 0 } => "what a snapshot held".to_owned(),
+        Command::Restored { bumped } => {
+            format!("what a snapshot held, {bumped} revisions higher")
+        }
+        Command::LeaseExpired { id } => format!("lease {id} expires"),
     }
 }
 
@@ -103,7 +120,7 @@ pub(super) fn body(body: &Body) -> String {
             let responses: Vec<String> = reply.responses.iter().map(op_reply).collect();
             format!("succeeded={} [{}]", reply.succeeded, responses.join(", "))
         }
-        other => format!("{other:?}"),
+        other => words::body(other),
     }
 }
 

@@ -120,7 +120,8 @@ fn digests(history: &History, internals: &Internals, report: &mut Report) -> boo
             members: vec![known.member, applied.member],
             at: applied.at,
         };
-        let what = entry.map_or(String::new(), |entry| format!(" ({:?})", entry.command));
+        let told = |entry: &Committed| format!(" ({})", describe::command(&entry.command));
+        let what = entry.map_or(String::new(), told);
         report.safety(
             "replica-divergence",
             evidence,

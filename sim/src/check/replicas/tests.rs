@@ -59,7 +59,7 @@ fn the_first_differing_index_is_named_once_for_each_incarnation() {
     assert_eq!(found[0].0, "replica-divergence");
     assert_eq!(
         found[0].1,
-        "index 2 (TermStart) is the first after which n2 differs from n1: term 2 revision 1 \
+        "index 2 (a term begins) is the first after which n2 differs from n1: term 2 revision 1 \
          digest 0000000000000015 against term 2 revision 1 digest 0000000000000014"
     );
 }

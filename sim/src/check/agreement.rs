@@ -7,7 +7,8 @@
 use std::collections::BTreeSet;
 
 use detsim_reports::record::{
-    Body, Call, KeyValue, Range, RangeReply, Reply, Txn, TxnOp, TxnOpReply, TxnReply, UNRECORDED,
+    Body, Call, KeyValue, Range, RangeReply, Reply, SortTarget, Txn, TxnOp, TxnOpReply, TxnReply,
+    UNRECORDED,
 };
 
 use super::{describe, unrecorded};
@@ -112,14 +113,28 @@ fn ranges_agree(range: &Range, expected: &RangeReply, got: &RangeReply) -> bool 
         && ties_agree(range, &expected.kvs, &got.kvs, expected.more)
 }
 
+/// The number that a list is sorted by.
+fn sorted_by(target: SortTarget, kv: &KeyValue) -> Option<i64> {
+    match target {
+        SortTarget::Key | SortTarget::Value => None,
+        SortTarget::Version => Some(kv.version),
+        SortTarget::Create => Some(kv.create_revision),
+        SortTarget::Mod => Some(kv.mod_revision),
+    }
+}
+
 /// Both lists have the same length. Groups with one sort key must hold the same keys in any order;
 /// of the last group of a list that was cut, any keys may be there. Values that were left out
-/// cannot be grouped by.
+/// cannot be grouped by; where a history does not record what a list is sorted by, its order is
+/// that of the model, in which who wrote the history has seen to it that nothing is shared.
 fn ties_agree(range: &Range, expected: &[KeyValue], got: &[KeyValue], is_cut: bool) -> bool {
     let target = range.sort_target;
-    let is_hidden = range.keys_only && target == detsim_reports::record::SortTarget::Value;
+    let is_hidden = range.keys_only && target == SortTarget::Value;
     let same = |a: &KeyValue, b: &KeyValue| is_hidden || by_target(target, a, b).is_eq();
-    if !expected.iter().zip(got).all(|(expected, got)| same(expected, got)) {
+    let is_recorded = |kv: &KeyValue| sorted_by(target, kv) != Some(UNRECORDED);
+    if !expected.iter().all(is_recorded)
+        || !expected.iter().zip(got).all(|(expected, got)| same(expected, got))
+    {
         return false;
     }
     let mut start = 0;

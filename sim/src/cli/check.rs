@@ -1,4 +1,7 @@
 //! `detsim check`: judges histories that lie in files, ours and other tools'.
+//!
+//! A file of which nothing was judged, or of whose clients something was not understood, has not
+//! passed: it is undecided, unless something is found in the rest.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +11,7 @@ use detsim_reports::{command, page};
 use super::folder::{Folder, write};
 use super::library::shown;
 use super::{Check, Usage, output};
-use crate::check::{self, Checker, Selection};
+use crate::check::{self, Selection};
 use crate::import::{self, Imported, Part};
 
 /// Checks every file; the exit code is the worst verdict's.
@@ -23,18 +26,19 @@ pub fn check(command: &Check) -> Result<u8, Usage> {
 
 /// Judges one file and tells of it.
 fn judge(path: &Path, imported: Imported, out: Option<&Path>) -> Result<Verdict, Usage> {
-    let Imported { format, is_complete, parts, not_checked } = imported;
-    let selection = match is_complete {
-        true => Selection::all(),
-        false => Selection::of(&[Checker::Linearizability]),
-    };
+    let Imported { format, parts, not_checked, ignored } = imported;
     let operations: usize = parts.iter().map(|part| part.history.operations.len()).sum();
     println!("{}: {format}, {operations} operations", shown(path));
-    let mut worst = Verdict::Passed;
+    let open = match (operations, ignored) {
+        (_, 1..) => Some(format!("{ignored} events of clients were not understood")),
+        (0, _) => Some("no operation was judged".to_owned()),
+        _ => None,
+    };
+    let mut worst = if open.is_some() { Verdict::Undecided } else { Verdict::Passed };
     let (mut decided, mut failures) = (0, 0);
     let is_keyed = parts.len() > 1;
     for part in parts {
-        let record = verdict(path, format, part, &selection);
+        let record = verdict(path, format, part);
         worst = worst.max(record.verdict);
         match record.verdict {
             Verdict::Passed if is_keyed => {}
@@ -51,13 +55,13 @@ fn judge(path: &Path, imported: Imported, out: Option<&Path>) -> Result<Verdict,
         decided += usize::from(record.verdict == Verdict::Passed);
     }
     if is_keyed {
-        println!(
-            "checked      {} keys: {decided} linearizable, {failures} not",
-            decided + failures
-        );
+        println!("checked      {} keys: {decided} passed, {failures} not", decided + failures);
     }
     for line in not_checked {
         println!("not checked  {line}");
+    }
+    if let Some(why) = open {
+        println!("undecided    {why}");
     }
     println!("{}", worst.name());
     Ok(worst)
@@ -79,9 +83,9 @@ fn tell(record: &RunRecord) {
 }
 
 /// A part's record, as if it were a run of ours.
-fn verdict(path: &Path, format: &str, part: Part, selection: &Selection) -> RunRecord {
-    let Part { of, history, internals } = part;
-    let checks = check::all(&history, internals.as_ref(), selection);
+fn verdict(path: &Path, format: &str, part: Part) -> RunRecord {
+    let Part { of, history, internals, checkers } = part;
+    let checks = check::all(&history, internals.as_ref(), &Selection::of(checkers));
     let mut findings: Vec<Finding> =
         checks.iter().flat_map(|report| report.findings.iter().cloned()).collect();
     findings.sort_by_key(|finding| std::cmp::Reverse(Verdict::from(finding.severity)));

@@ -77,7 +77,17 @@ enum Command {
     Enumerate(enumerate::Enumerate),
     /// Make the page of one run, from its record or by doing it again.
     Explain(Explain),
-    /// Judge histories in files: records of runs, reports of etcd's robustness tests, Jepsen's EDN.
+    /// Judge histories in files: records of runs, reports of etcd's robustness tests, Jepsen's EDN,
+    /// Porcupine's JSON.
+    ///
+    /// Of Jepsen's histories, registers (read, write, cas), sets (add, read) and Elle's
+    /// transactions (append, r, w) are understood. Of Porcupine's, operations with ClientId, Input,
+    /// Call, Output and Return, one a line or in an array: those of etcd's robustness tests, those
+    /// of key-value stores ({"Op":"get","Key":"k"}, {"Op":"put","Key":"k","Value":"v"}, also 0 and
+    /// 1, {"Op":"cas","Key":"k","From":"v","To":"w"}, {"Op":"delete","Key":"k"}; a get's output is
+    /// the value, or {"Value":"v"}), and those of registers ({"Op":true} reads,
+    /// {"Op":false,"Value":5} writes). A file of which nothing was judged, or of whose clients
+    /// something was not understood, is undecided: exit code 6.
     Check(Check),
     /// Print completions for a shell.
     Completions {

@@ -4,13 +4,17 @@
 //! |---|---|---|
 //! | a run's record | a JSON object with `history` | all checkers |
 //! | a history of ours | a JSON object with `operations` | all checkers |
-//! | etcd's robustness tests | `operations.json`, or folders that hold one | linearizability |
-//! | Jepsen's `history.edn` of registers | EDN | linearizability, each key alone |
+//! | etcd's robustness tests | an `Input` with a `Type`, or folders | linearizability |
+//! | Porcupine's operations | JSON with `Input` | linearizability, each key alone |
+//! | Jepsen's registers | EDN | linearizability, each key alone |
+//! | Jepsen's sets | EDN with `:add` | linearizability and set-full, each set alone |
+//! | Elle's transactions | EDN with `:txn` | linearizability, all keys together |
 //!
 //! Every error names the file and the line.
 
 mod edn;
 mod jepsen;
+mod porcupine;
 mod robustness;
 #[cfg(test)]
 mod tests;
@@ -19,7 +23,10 @@ use std::path::{Path, PathBuf};
 
 use detsim_reports::record::{History, Internals, MemberName, OpId, Operation, RunRecord};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use thiserror::Error;
+
+use crate::check::Checker;
 
 /// A file cannot be read as a history.
 #[derive(Debug, Error)]
@@ -42,17 +49,25 @@ pub struct Part {
     pub history: History,
     /// What the raft log says, if the file has it.
     pub internals: Option<Internals>,
+    /// Who can judge it by what it records.
+    pub checkers: &'static [Checker],
 }
 
 impl Part {
     /// Operations, numbered in the order of their invocations, of a system that is seen as one.
-    fn of(of: String, system: &str, mut operations: Vec<Operation>) -> Part {
+    fn of(
+        of: String,
+        system: &str,
+        mut operations: Vec<Operation>,
+        checkers: &'static [Checker],
+    ) -> Part {
         operations.sort_by_key(|operation| operation.invoked);
         for (number, operation) in operations.iter_mut().enumerate() {
             operation.id = OpId(number as u32);
         }
         let members = vec![MemberName(system.to_owned())];
-        Part { of, history: History { members, operations, ..History::default() }, internals: None }
+        let history = History { members, operations, ..History::default() };
+        Part { of, history, internals: None, checkers }
     }
 }
 
@@ -61,12 +76,13 @@ impl Part {
 pub struct Imported {
     /// What wrote it, for the reader.
     pub format: &'static str,
-    /// Whether it holds all fields of every reply, so that every checker can judge it.
-    pub is_complete: bool,
     /// What to check.
     pub parts: Vec<Part>,
     /// What it holds that is not checked.
     pub not_checked: Vec<String>,
+    /// How many events of clients are among that: what they did is not known, so that the rest may
+    /// not be what it seems.
+    pub ignored: usize,
 }
 
 /// Reads a history from a file, or a report from a folder.
@@ -76,16 +92,24 @@ pub fn read(path: &Path) -> Result<Imported, ImportError> {
     }
     let text = text(path)?;
     let start = text.trim_start();
+    if is_json_array(start) {
+        return porcupine::import(path, &text);
+    }
     if start.starts_with("{:") || start.starts_with(['[', '(', '#', ';']) {
         return jepsen::import(path, &text);
     }
     match start.lines().next() {
-        Some(line) if line.contains("\"Input\"") => {
-            robustness::import(&[(path.to_owned(), text.as_str())])
-        }
+        Some(line) if line.contains("\"Input\"") => porcupine::import(path, &text),
         Some(_) => ours(path, &text),
         None => Err(ImportError { path: path.to_owned(), line: None, what: "is empty".into() }),
     }
+}
+
+/// Whether a text is an array of JSON objects, and not a vector of EDN's maps.
+fn is_json_array(text: &str) -> bool {
+    let inner = text.strip_prefix('[').map(str::trim_start);
+    let first = inner.and_then(|inner| inner.strip_prefix('{')).map(str::trim_start);
+    first.is_some_and(|first| first.starts_with('"'))
 }
 
 fn text(path: &Path) -> Result<String, ImportError> {
@@ -94,33 +118,38 @@ fn text(path: &Path) -> Result<String, ImportError> {
     String::from_utf8(bytes).map_err(|_| fail("is not text".to_owned()))
 }
 
-/// A record, or the history alone.
+/// What tells a record from the history alone.
 #[derive(Deserialize)]
-#[serde(untagged)]
-enum Ours {
-    Record(Box<RunRecord>),
-    History(Box<History>),
+struct Shape {
+    history: Option<IgnoredAny>,
+    operations: Option<IgnoredAny>,
 }
 
 fn ours(path: &Path, text: &str) -> Result<Imported, ImportError> {
-    let read: Ours = serde_json::from_str(text).map_err(|_| ImportError {
+    // The error names line and column.
+    let broken = |error: serde_json::Error| ImportError {
         path: path.to_owned(),
         line: None,
-        what:
-            "is no history that is known: neither a record of detsim's, nor operations of etcd's \
-               robustness tests, nor EDN of Jepsen's"
-                .to_owned(),
-    })?;
-    let (history, internals) = match read {
-        Ours::Record(record) => (record.history, Some(record.internals)),
-        Ours::History(history) => (*history, None),
+        what: error.to_string(),
+    };
+    let (history, internals) = match serde_json::from_str(text).map_err(broken)? {
+        Shape { history: Some(_), .. } => {
+            let record: RunRecord = serde_json::from_str(text).map_err(broken)?;
+            (record.history, Some(record.internals))
+        }
+        Shape { operations: Some(_), .. } => (serde_json::from_str(text).map_err(broken)?, None),
+        Shape { .. } => {
+            let what = "is no history that is known: neither a record of detsim's, nor operations \
+                        of Porcupine's or of etcd's robustness tests, nor EDN of Jepsen's";
+            return Err(ImportError { path: path.to_owned(), line: None, what: what.to_owned() });
+        }
     };
     // A world without internals records empty ones.
     let internals = internals.filter(|internals| !internals.committed.is_empty());
     Ok(Imported {
         format: "detsim",
-        is_complete: true,
-        parts: vec![Part { of: String::new(), history, internals }],
+        parts: vec![Part { of: String::new(), history, internals, checkers: Checker::ALL }],
         not_checked: Vec::new(),
+        ignored: 0,
     })
 }

@@ -14,7 +14,9 @@ use detsim_reports::record::{
 };
 use serde::Deserialize;
 
+use super::porcupine::{Record, records};
 use super::{ImportError, Imported, Part, text};
+use crate::check::Checker;
 
 /// Values of this length are kept as hashes.
 const HASHED_FROM: usize = 20;
@@ -180,22 +182,23 @@ pub(super) fn folder(path: &Path) -> Result<Imported, ImportError> {
         return Err(fail("no folder `client-N` in it has an `operations.json`".to_owned()));
     }
     files.sort();
-    let texts = files.iter().map(|file| text(file)).collect::<Result<Vec<_>, _>>()?;
-    let files: Vec<(PathBuf, &str)> =
-        files.into_iter().zip(texts.iter().map(String::as_str)).collect();
-    import(&files)
+    let read = |path: PathBuf| {
+        let records = records(&path, &text(&path)?)?;
+        Ok((path, records))
+    };
+    import(files.into_iter().map(read).collect::<Result<_, ImportError>>()?)
 }
 
 /// Reads operations of all clients.
-pub(super) fn import(files: &[(PathBuf, &str)]) -> Result<Imported, ImportError> {
+pub(super) fn import(files: Vec<(PathBuf, Vec<Record>)>) -> Result<Imported, ImportError> {
     let mut operations = Vec::new();
     let mut maintenance = 0;
-    for (path, text) in files {
-        for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
-            let fail =
-                |what: String| ImportError { path: path.clone(), line: Some(number + 1), what };
-            let line: Line = serde_json::from_str(line).map_err(|error| fail(error.to_string()))?;
-            let Some(call) = call(&line.input).map_err(fail)? else {
+    for (path, records) in &files {
+        for record in records {
+            let line = Line::deserialize(&record.value);
+            let line = line.map_err(|error| record.wrong(path, error))?;
+            let call = call(&line.input).map_err(|what| record.wrong(path, what))?;
+            let Some(call) = call else {
                 maintenance += 1;
                 continue;
             };
@@ -218,9 +221,9 @@ pub(super) fn import(files: &[(PathBuf, &str)]) -> Result<Imported, ImportError>
     }
     Ok(Imported {
         format: "etcd's robustness tests",
-        is_complete: false,
-        parts: vec![Part::of(String::new(), "etcd", operations)],
+        parts: vec![Part::of(String::new(), "etcd", operations, &[Checker::Linearizability])],
         not_checked,
+        ignored: 0,
     })
 }
 

@@ -1,24 +1,24 @@
 //! Histories of other tools, good and bad, and what is no history.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::*;
-use crate::check::{self, Checker, Selection};
+use crate::check::{self, Selection};
 
 fn jepsen(text: &str) -> Imported {
     jepsen::import(Path::new("history.edn"), text).expect("it is a history")
 }
 
 fn robustness(text: &str) -> Imported {
-    let files = [(PathBuf::from("operations.json"), text)];
-    robustness::import(&files).expect("it is a history")
+    porcupine::import(Path::new("operations.json"), text).expect("it is a history")
 }
 
 /// What is found in each part.
 fn rules(imported: &Imported) -> Vec<(String, Vec<String>)> {
-    let selection = Selection::of(&[Checker::Linearizability]);
     let found = imported.parts.iter().map(|part| {
+        let selection = Selection::of(part.checkers);
         let reports = check::all(&part.history, None, &selection);
+        assert!(reports.iter().all(|report| !report.undecided), "{reports:?}");
         let findings = reports.into_iter().flat_map(|report| report.findings);
         (part.of.clone(), findings.map(|finding| finding.rule).collect())
     });
@@ -65,15 +65,16 @@ fn independent_keys_are_judged_alone_and_versions_count() {
               {{:type :ok, :process 1, :f :read, :value [2 [nil nil]], :time 4}}
               {{:type :invoke, :process 1, :f :read, :value [1 [nil nil]], :time 5}}
               {{:type :ok, :process 1, :f :read, :value [1 [{version} 4]], :time 6}}
-              {{:type :invoke, :process 1, :f :txn, :value [[:r 1 nil]], :time 7}}]"
+              {{:type :invoke, :process 1, :f :drain, :value nil, :time 7}}]"
         )
     };
     let good = jepsen(&history(1));
     assert_eq!(rules(&good), [found_nothing("1"), found_nothing("2")]);
     assert_eq!(
         good.not_checked,
-        ["1 events of `:txn`: only :read, :write and :cas are understood"]
+        ["1 events of `:drain`: only :read, :write, :cas, :txn and :add are understood"]
     );
+    assert_eq!(good.ignored, 1);
     let bad = rules(&jepsen(&history(2)));
     assert_eq!((bad[0].1.len(), bad[1].1.len()), (1, 0), "{bad:?}");
 }
@@ -145,8 +146,8 @@ fn long_values_are_compared_by_their_hash() {
 #[test]
 fn a_broken_report_is_refused_with_its_line() {
     let error = |text: &str| {
-        let files = [(PathBuf::from("operations.json"), text)];
-        robustness::import(&files).expect_err("it is broken").to_string()
+        let error = porcupine::import(Path::new("operations.json"), text);
+        error.expect_err("it is broken").to_string()
     };
     let odd = report("1", 2, 1, 2).replacen("\"txn\"", "\"defrost\"", 1);
     assert_eq!(
@@ -155,4 +156,208 @@ fn a_broken_report_is_refused_with_its_line() {
          compact or defragment, found `defrost`"
     );
     assert!(error("\n{\"Input\"").starts_with("operations.json:2: "));
+}
+
+/// Events of clients, each invoked and ended at a time: process, function, asked, kind, told.
+fn events(of: &[(u32, &str, &str, &str, &str)]) -> String {
+    let event = |(place, (process, function, asked, kind, told)): (usize, &_)| {
+        let (from, to) = (10 * place, 10 * place + 5);
+        format!(
+            "{{:type :invoke, :process {process}, :f :{function}, :value {asked}, :time {from}}}\n\
+             {{:type :{kind}, :process {process}, :f :{function}, :value {told}, :time {to}}}\n"
+        )
+    };
+    of.iter().enumerate().map(event).collect()
+}
+
+/// What is found in a history of a single part.
+fn found(text: &str) -> Vec<String> {
+    let found = rules(&jepsen(text));
+    assert_eq!(found.len(), 1, "{found:?}");
+    found[0].1.clone()
+}
+
+#[test]
+fn lists_that_only_grow_are_judged_as_transactions() {
+    let history = |last: &str| {
+        events(&[
+            (0, "txn", "[[:append 1 5] [:append 2 6]]", "ok", "[[:append 1 5] [:append 2 6]]"),
+            (1, "txn", "[[:r 1 nil] [:append 1 3]]", "ok", "[[:r 1 [5]] [:append 1 3]]"),
+            (2, "txn", "[[:append 1 4]]", "info", "[[:append 1 4]]"),
+            (3, "txn", "[[:append 1 9]]", "fail", "[[:append 1 9]]"),
+            (1, "txn", "[[:r 1 nil] [:r 2 nil]]", "ok", last),
+        ])
+    };
+    for good in ["[[:r 1 [5 3]] [:r 2 [6]]]", "[[:r 1 [5 3 4]] [:r 2 [6]]]"] {
+        assert_eq!(found(&history(good)), Vec::<String>::new(), "{good}");
+    }
+    for bad in [
+        "[[:r 1 [5]] [:r 2 [6]]]",
+        "[[:r 1 [3 5]] [:r 2 [6]]]",
+        "[[:r 1 [5 3 9]] [:r 2 [6]]]",
+        "[[:r 1 [5 3 8]] [:r 2 [6]]]",
+        "[[:r 1 [5 3]] [:r 2 nil]]",
+    ] {
+        assert_eq!(found(&history(bad)).len(), 1, "{bad}");
+    }
+}
+
+#[test]
+fn one_transaction_may_append_several_elements_to_a_list() {
+    let twice = "[[:append 1 5] [:append 1 2] [:r 1 nil]]";
+    let history = |list: &str| {
+        events(&[(0, "txn", twice, "ok", &format!("[[:append 1 5] [:append 1 2] [:r 1 {list}]]"))])
+    };
+    assert_eq!(found(&history("[5 2]")), Vec::<String>::new());
+    assert_eq!(found(&history("[2 5]")).len(), 1);
+}
+
+#[test]
+fn transactions_of_registers_are_judged() {
+    let history = |read: &str| {
+        events(&[
+            (0, "txn", "[[:w :x 1] [:w :y 1]]", "ok", "[[:w :x 1] [:w :y 1]]"),
+            (1, "txn", "[[:r :x nil] [:r :y nil] [:r :z nil]]", "ok", read),
+        ])
+    };
+    assert_eq!(found(&history("[[:r :x 1] [:r :y 1] [:r :z nil]]")), Vec::<String>::new());
+    assert_eq!(found(&history("[[:r :x 1] [:r :y nil] [:r :z nil]]")).len(), 1);
+}
+
+#[test]
+fn a_set_loses_nothing_and_shows_nothing_that_was_not_added() {
+    let history = |read: &str| {
+        events(&[
+            (0, "add", "1", "ok", "1"),
+            (1, "add", "2", "info", "2"),
+            (2, "add", "3", "fail", "3"),
+            (3, "read", "nil", "ok", read),
+        ])
+    };
+    for good in ["#{1}", "[1 2]", "[2 1]"] {
+        assert_eq!(found(&history(good)), Vec::<String>::new(), "{good}");
+    }
+    assert_eq!(found(&history("#{2}")), ["wrong-reply", "lost-element"]);
+    assert_eq!(found(&history("#{1 3}")).len(), 1);
+    let keyed = events(&[
+        (0, "add", "[7 1]", "ok", "[7 1]"),
+        (1, "add", "[8 2]", "ok", "[8 2]"),
+        (2, "read", "[7 nil]", "ok", "[7 #{1}]"),
+        (2, "read", "[8 nil]", "ok", "[8 #{}]"),
+    ]);
+    let keyed = rules(&jepsen(&keyed));
+    assert_eq!(keyed[0], found_nothing("7"));
+    assert_eq!((keyed[1].0.as_str(), keyed[1].1.len()), ("8", 2));
+}
+
+#[test]
+fn transactions_that_cannot_be_understood_are_refused_with_their_line() {
+    let error = |of: &[(u32, &str, &str, &str, &str)]| {
+        let error =
+            jepsen::import(Path::new("history.edn"), &events(of)).expect_err("it is broken");
+        error.to_string()
+    };
+    let append = (0, "txn", "[[:append 1 5]]", "ok", "[[:append 1 5]]");
+    assert_eq!(error(&[append, append]), "history.edn:3: 5 is appended to 1 twice");
+    assert_eq!(
+        error(&[append, (0, "txn", "[[:w 1 5]]", "ok", "[[:w 1 5]]")]),
+        "history.edn:1: expected transactions of lists, or of registers, found `:append` and `:w`"
+    );
+    assert_eq!(
+        error(&[(0, "txn", "[[:rw 1 5]]", "ok", "nil")]),
+        "history.edn:1: expected :r, :w or :append, found `:rw`"
+    );
+    assert_eq!(
+        error(&[(0, "txn", "[[:r 1 nil]]", "ok", "[[:r 2 nil]]")]),
+        "history.edn:1: a transaction is answered with other operations than it had"
+    );
+}
+
+#[test]
+fn a_history_of_the_nemesis_alone_has_no_operation() {
+    for text in ["[]", "{:type :info, :process :nemesis, :f :kill, :value nil, :time 3}"] {
+        assert!(jepsen(text).parts.is_empty(), "{text}");
+    }
+}
+
+#[test]
+fn arrays_of_porcupine_are_read_as_their_lines_are() {
+    let lines = report("1", 2, 1, 2);
+    let array = format!("[\n{}\n]", lines.trim_end().replace('\n', ",\n"));
+    assert!(is_json_array(&array));
+    assert!(!is_json_array("[{:type :invoke}]") && !is_json_array("[]"));
+    assert_eq!(rules(&robustness(&array)), [found_nothing("")]);
+    let spoiled = robustness(&array.replace("\"ModRevision\":2", "\"ModRevision\":3"));
+    assert_eq!(rules(&spoiled)[0].1.len(), 1);
+}
+
+#[test]
+fn key_value_histories_of_porcupine_are_judged_by_key() {
+    let history = |read: &str| {
+        format!(
+            r#"[{{"ClientId":0,"Input":{{"Op":"put","Key":"x","Value":"1"}},"Call":-5,"Output":{{}},"Return":10}},
+                {{"ClientId":1,"Input":{{"Op":1,"Key":"x","Value":"2"}},"Call":20,"Output":null,"Return":-1}},
+                {{"ClientId":2,"Input":{{"op":0,"key":"x","value":""}},"Call":30,"Output":{{"value":{read}}},"Return":40}},
+                {{"ClientId":3,"Input":{{"Op":"get","Key":"y"}},"Call":30,"Output":"","Return":40}},
+                {{"ClientId":3,"Input":{{"Op":"cas","Key":"y","From":"","To":"3"}},"Call":50,"Output":true,"Return":60}}]"#
+        )
+    };
+    for good in ["\"1\"", "\"2\""] {
+        assert_eq!(rules(&robustness(&history(good))), [found_nothing("x"), found_nothing("y")]);
+    }
+    for bad in ["\"3\"", "\"\"", "null"] {
+        let bad = rules(&robustness(&history(bad)));
+        assert_eq!((bad[0].1.len(), bad[1].1.len()), (1, 0), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_register_of_porcupine_begins_with_zero() {
+    let history = |read: u32| {
+        let operation = |client: u32, input: &str, call: u32, output: u32| {
+            let returned = call + 5;
+            format!(
+                r#"{{"ClientId":{client},"Input":{input},"Call":{call},"Output":{output},"Return":{returned}}}"#
+            )
+        };
+        let first = operation(0, r#"{"Op":true,"Value":0}"#, 1, 0);
+        let write = operation(1, r#"{"Op":false,"Value":100}"#, 10, 0);
+        format!("{first}\n{write}\n{}", operation(2, r#"{"Op":true,"Value":0}"#, 20, read))
+    };
+    assert_eq!(rules(&robustness(&history(100))), [found_nothing("register")]);
+    assert_eq!(rules(&robustness(&history(0)))[0].1.len(), 1);
+}
+
+#[test]
+fn what_porcupine_does_not_say_is_asked_for() {
+    let error = |text: &str| {
+        let error = porcupine::import(Path::new("history.json"), text);
+        error.expect_err("it is broken").to_string()
+    };
+    assert_eq!(
+        error(r#"[{"ClientId":0,"Input":{"Key":"x"},"Call":1,"Output":"","Return":2}]"#),
+        "history.json:1: operation 1: expected an `Input` with `Type` or `Op`, found \
+         `{\"Key\":\"x\"}`"
+    );
+    assert!(
+        error(r#"{"Input":{"Op":2,"Key":"x","Value":"y"},"Call":1,"Return":2}"#)
+            .starts_with("history.json:1: expected an `Op` get, put, cas or delete")
+    );
+    assert!(error("[{\"Input\":{}}]").contains("operation 1: missing field"));
+    assert!(error("[\n{\"Input\":").starts_with("history.json:2: EOF while parsing"));
+}
+
+#[test]
+fn a_record_that_is_cut_off_names_line_and_column() {
+    let history = serde_json::to_string_pretty(&History::default()).expect("it has a form");
+    let whole = ours(Path::new("run.json"), &history).expect("it is a history");
+    assert_eq!(whole.parts[0].history, History::default());
+    let cut = &history[..history.find("\"watched\"").expect("it has watches")];
+    let error = ours(Path::new("run.json"), cut).expect_err("it is broken").to_string();
+    assert!(error.contains("EOF while parsing") && error.contains("line 4 column"), "{error}");
+    let odd = history.replace("\"operations\": []", "\"operations\": [7]");
+    let error = ours(Path::new("run.json"), &odd).expect_err("it is broken").to_string();
+    assert!(error.contains("at line 3 column"), "{error}");
+    let error = ours(Path::new("run.json"), "{}").expect_err("it is no history").to_string();
+    assert!(error.contains("is no history that is known"), "{error}");
 }

@@ -93,7 +93,7 @@ impl Room {
         let id = RequestId(self.next_request);
         self.next_request += 1;
         self.inputs
-            .push_back((place, Input::Request { id, request, options: CallOptions::default() }));
+            .push_back((place, Input::Request { id, request: Box::new(request), options: CallOptions::default() }));
         self.settle();
     }
 
@@ -136,7 +136,7 @@ impl Room {
                 // Peers that do not tell their version leave the cluster at the lowest one.
                 Output::PeerCall { id, .. } => {
                     let result = Err(PeerCallError::Unreachable("no network".to_owned()));
-                    self.inputs.push_back((place, Input::PeerCallDone { id, result }));
+                    self.inputs.push_back((place, Input::PeerCallDone { id, result: Box::new(result) }));
                 }
                 _ => {}
             }

@@ -116,7 +116,7 @@ impl Driven {
                 Output::Snapshot(SnapshotTask::Purge) => {
                     self.backend.purge(&mut self.writer).map_err(refusal)?;
                 }
-                Output::Work(work) => self.inputs.push_back(Input::WorkDone(work.run())),
+                Output::Work(work) => self.inputs.push_back(Input::WorkDone(Box::new(work.run()))),
                 Output::Reply { result, .. } => self.reply = result.ok(),
                 Output::LogLine(line) => self.last_line = told(&line),
                 Output::Stop(stop) => {
@@ -159,6 +159,7 @@ impl Driven {
 
     pub(crate) fn ask(&mut self, request: Request) -> Result<Response, Refusal> {
         let (id, options) = (RequestId(self.now), CallOptions::default());
+        let request = Box::new(request);
         self.reply = None;
         self.inputs.push_back(Input::Request { id, request, options });
         self.settle(|driven| driven.reply.is_some())?;

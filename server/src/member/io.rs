@@ -292,7 +292,7 @@ pub enum Input {
         /// Chosen by the driver; the reply carries it.
         id: RequestId,
         /// The call.
-        request: Request,
+        request: Box<Request>,
         /// Its metadata.
         options: CallOptions,
     },
@@ -314,7 +314,7 @@ pub enum Input {
         /// The stream.
         id: StreamId,
         /// The message.
-        message: StreamMessage,
+        message: Box<StreamMessage>,
     },
     /// The client took this many bytes of what was sent: the window grows by them.
     StreamWindow {
@@ -337,7 +337,7 @@ pub enum Input {
         /// Chosen by the driver.
         id: CallId,
         /// What it says of itself.
-        header: PeerHeader,
+        header: Box<PeerHeader>,
     },
     /// A stream that this member dialed was refused.
     DialRefused {
@@ -369,7 +369,7 @@ pub enum Input {
         /// As in the output.
         id: CallId,
         /// The answer.
-        result: Result<PeerAnswer, PeerCallError>,
+        result: Box<Result<PeerAnswer, PeerCallError>>,
     },
     /// The end of an `Output::Resolve`.
     Resolved {
@@ -403,7 +403,7 @@ pub enum Input {
         /// As in the output.
         pin: PinId,
         /// What `Maintenance.Snapshot` sends next.
-        piece: Result<pb::SnapshotResponse, String>,
+        piece: Box<Result<pb::SnapshotResponse, String>>,
     },
     /// A peer's snapshot has arrived whole, with the database that came with it.
     SnapshotArrived {
@@ -415,7 +415,7 @@ pub enum Input {
         image: Box<DatabaseImage>,
     },
     /// A piece of work that left as `Output::Work` is done.
-    WorkDone(WorkDone),
+    WorkDone(Box<WorkDone>),
     /// Nothing happened but time: `Member::next_deadline` has come.
     Deadline,
     /// Stop gracefully: hand over leadership, then stop.

@@ -170,7 +170,7 @@ impl Member {
                 self.check_answered(id, &result, now, out);
             }
             Input::PeerCallDone { id, result } => {
-                self.boot_event(Event::Answer { id, result }, now, out);
+                self.boot_event(Event::Answer { id, result: *result }, now, out);
             }
             Input::Deadline => self.boot_event(Event::Deadline, now, out),
             _ => {}

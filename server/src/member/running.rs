@@ -389,13 +389,13 @@ impl Running {
     fn input(&mut self, now: Now, input: Input, out: &mut Outputs) {
         match input {
             Input::Request { id, request, options } => {
-                self.request(id, request, &options, now, out);
+                self.request(id, *request, &options, now, out);
             }
             Input::Cancel(id) => self.cancel(id),
             Input::StreamOpen { id, kind, options, window_bytes } => {
                 self.stream_open(id, kind, &options, window_bytes, now, out);
             }
-            Input::StreamMessage { id, message } => self.stream_message(id, message, now, out),
+            Input::StreamMessage { id, message } => self.stream_message(id, *message, now, out),
             Input::StreamWindow { id, bytes } => {
                 self.hub.window(id, bytes, now.monotonic, out);
                 self.export_window(id, bytes, out);
@@ -429,16 +429,16 @@ impl Running {
                 self.snapshot_pinned(pin, &mark, out);
                 self.export_held(pin, out);
             }
-            Input::SnapshotRead { pin, piece } => self.export_read(pin, piece, out),
+            Input::SnapshotRead { pin, piece } => self.export_read(pin, *piece, out),
             Input::SnapshotArrived { from, message, image } => {
                 self.snapshot_arrived(from, message, &image, now, out);
             }
             Input::PeerCall { id, call } => self.peer_call(id, call, now, out),
-            Input::PeerCallDone { id, result } => self.peer_call_done(id, result, now, out),
+            Input::PeerCallDone { id, result } => self.peer_call_done(id, *result, now, out),
             Input::LogDurable(durable) => self.consensus.durable(durable, now.monotonic, out),
             // Discovery is refused: nobody asked a resolver.
             Input::Resolved { .. } => {}
-            Input::WorkDone(done) => self.work_done(done, now, out),
+            Input::WorkDone(done) => self.work_done(*done, now, out),
             Input::Deadline => {}
             Input::Shutdown => self.shutdown(now, out),
         }

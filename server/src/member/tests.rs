@@ -147,7 +147,7 @@ fn watchers_see_writes_of_other_members() {
         request_union: Some(pb::watch_request::RequestUnion::CreateRequest(create)),
     };
     let message = StreamMessage::Watch(message);
-    cluster.input(2, super::io::Input::StreamMessage { id: stream, message });
+    cluster.input(2, super::io::Input::StreamMessage { id: stream, message: Box::new(message) });
     cluster.ask(0, put("k", "v")).expect("put");
     cluster.run(SECOND);
     let items = &cluster.items[&stream];
@@ -173,7 +173,7 @@ fn a_lease_expires_with_its_keys_and_is_renewed_through_any_member() {
     for _ in 0..3 {
         cluster.run(3 * SECOND);
         let message = StreamMessage::KeepAlive(pb::LeaseKeepAliveRequest { id: 7 });
-        cluster.input(2, super::io::Input::StreamMessage { id: stream, message });
+        cluster.input(2, super::io::Input::StreamMessage { id: stream, message: Box::new(message) });
     }
     cluster.run(SECOND);
     let ttl = |item: &StreamItem| match item {

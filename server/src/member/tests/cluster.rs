@@ -276,11 +276,11 @@ impl Cluster {
             Output::PeerCall { id, url, call, .. } => self.peer_call(place, id, &url, call),
             Output::PeerAnswer { id, result } => {
                 if let Some((asker, id)) = self.calls.remove(&id) {
-                    self.inputs.push_back((asker, Input::PeerCallDone { id, result }));
+                    self.inputs.push_back((asker, Input::PeerCallDone { id, result: Box::new(result) }));
                 }
             }
             Output::Work(work) => {
-                self.inputs.push_back((place, Input::WorkDone(work.run())));
+                self.inputs.push_back((place, Input::WorkDone(Box::new(work.run()))));
             }
             Output::LogLine(line) => {
                 let fields = line.fields.iter().map(|(name, value)| format!(" {name}={value}"));
@@ -346,7 +346,7 @@ impl Cluster {
             }
             None => {
                 let result = Err(PeerCallError::Unreachable("connection refused".to_owned()));
-                self.inputs.push_back((from, Input::PeerCallDone { id, result }));
+                self.inputs.push_back((from, Input::PeerCallDone { id, result: Box::new(result) }));
             }
         }
     }
@@ -354,6 +354,7 @@ impl Cluster {
     pub(super) fn request(&mut self, place: usize, request: Request) -> RequestId {
         let id = RequestId(self.next);
         self.next += 1;
+        let request = Box::new(request);
         self.input(place, Input::Request { id, request, options: CallOptions::default() });
         id
     }

@@ -304,7 +304,7 @@ fn members_of_other_clusters_are_told_no_hash() {
         for output in out.drain().collect::<Vec<_>>() {
             match output {
                 Output::Work(work) => {
-                    host.member.step(now, Input::WorkDone(work.run()), &mut out);
+                    host.member.step(now, Input::WorkDone(Box::new(work.run())), &mut out);
                 }
                 Output::PeerAnswer { result, .. } => return result,
                 _ => {}

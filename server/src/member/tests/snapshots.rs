@@ -260,7 +260,7 @@ fn watch(cluster: &mut Cluster, place: usize, start_revision: i64) -> crate::mem
     let create = pb::WatchCreateRequest { key: "k".into(), start_revision, ..Default::default() };
     let union = Some(pb::watch_request::RequestUnion::CreateRequest(create));
     let message = StreamMessage::Watch(pb::WatchRequest { request_union: union });
-    cluster.input(place, Input::StreamMessage { id: stream, message });
+    cluster.input(place, Input::StreamMessage { id: stream, message: Box::new(message) });
     stream
 }
 

@@ -129,7 +129,7 @@ fn a_stream_that_the_member_ended_ends_once() {
             })),
         };
         let message = StreamMessage::Watch(request);
-        cluster.input(0, Input::StreamMessage { id, message });
+        cluster.input(0, Input::StreamMessage { id, message: Box::new(message) });
     }
     assert_eq!(cluster.ends.remove(&id), Some(Err(ApiError::TooManyRequests)));
     cluster.input(0, Input::Shutdown);

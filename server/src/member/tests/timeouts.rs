@@ -175,7 +175,7 @@ fn a_renewal_is_told_with_the_revision_before_it() {
     cluster.run(6 * SECOND);
     // The lease has expired, but its end is not in the log: the renewal waits for it.
     let message = StreamMessage::KeepAlive(pb::LeaseKeepAliveRequest { id: 7 });
-    cluster.input(0, Input::StreamMessage { id: stream, message });
+    cluster.input(0, Input::StreamMessage { id: stream, message: Box::new(message) });
     assert_eq!(cluster.items.get(&stream), None);
     cluster.host_mut(0).is_hung = false;
     cluster.flush(0);
@@ -204,7 +204,7 @@ fn since_3_7_a_known_lease_is_renewed_without_waiting_for_entries() {
         cluster.host_mut(old).is_hung = true;
         cluster.request(old, put("k", "v"));
         let message = StreamMessage::KeepAlive(pb::LeaseKeepAliveRequest { id: 7 });
-        cluster.input(old, Input::StreamMessage { id: stream, message });
+        cluster.input(old, Input::StreamMessage { id: stream, message: Box::new(message) });
         cluster.items.contains_key(&stream)
     };
     assert!(renewed(CompatVersion::V3_7, true));

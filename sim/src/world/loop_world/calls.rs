@@ -59,6 +59,7 @@ impl LoopWorld {
         result: Result<PeerAnswer, PeerCallError>,
     ) {
         if self.runs(caller) && self.process(caller.place).calls.remove(&id) {
+            let result = Box::new(result);
             self.step(caller.place, Input::PeerCallDone { id, result });
         }
     }
@@ -116,12 +117,12 @@ impl LoopWorld {
             Packet::Dial { attempt, header } => {
                 let (id, from) = (self.inbound_id(place), header.from);
                 let inbound = Inbound::Dial { attempt, from };
-                self.knocked(place, inbound, Input::PeerDial { id, header: *header });
+                self.knocked(place, inbound, Input::PeerDial { id, header });
             }
             Packet::DialAnswer { attempt, result } => self.dial_answered(attempt, result),
             Packet::Post(post) => {
                 let id = self.inbound_id(place);
-                let (from, header) = (post.header.from, post.header);
+                let (from, header) = (post.header.from, Box::new(post.header));
                 let (sender, number, message) = (post.sender, post.number, post.message);
                 let body = post.body;
                 if body.is_some() && !self.is_posting(sender, number) {

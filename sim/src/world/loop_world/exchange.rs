@@ -2,7 +2,7 @@
 
 use detcd::api::CallError;
 use detcd::member::id::{RequestId, StreamId};
-use detcd::member::io::{CallOptions, Input, Request, Response, StreamItem, StreamMessage};
+use detcd::member::io::{CallOptions, Input, Response, StreamItem, StreamMessage};
 use detcd::proto::etcdserverpb as pb;
 use detsim_reports::record::{Body, Call, Header, OpId, Outcome, Reply, WatchMessage};
 
@@ -85,7 +85,6 @@ impl LoopWorld {
         match shape {
             Shape::Unary(request) => {
                 let id = RequestId(u64::from(op.0));
-                let request: Request = *request;
                 self.step(place, Input::Request { id, request, options });
             }
             Shape::Stream(kind, message) => {
@@ -98,7 +97,7 @@ impl LoopWorld {
                 if !is_open {
                     self.step(place, Input::StreamOpen { id, kind, options, window_bytes });
                 }
-                self.step(place, Input::StreamMessage { id, message: *message });
+                self.step(place, Input::StreamMessage { id, message });
             }
         }
     }
@@ -123,7 +122,7 @@ impl LoopWorld {
         let input = match packet {
             Packet::Cancel(op) => Input::Cancel(RequestId(u64::from(op.0))),
             Packet::StreamMessage(op, message) => {
-                Input::StreamMessage { id: stream(op), message: *message }
+                Input::StreamMessage { id: stream(op), message }
             }
             Packet::Window(op, bytes) => Input::StreamWindow { id: stream(op), bytes },
             Packet::StreamClose(op) => Input::StreamClose(stream(op)),

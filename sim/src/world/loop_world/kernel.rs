@@ -220,7 +220,7 @@ impl LoopWorld {
                 let (low, high) = self.options.work;
                 let takes = self.work.duration(low, high).as_nanos() as u64;
                 let at = self.hosts[place].process_ref(place).expect("it was stepped");
-                let done = Box::new(Input::WorkDone(work.run()));
+                let done = Box::new(Input::WorkDone(Box::new(work.run())));
                 self.queue.push(self.now + takes, Event::Tell(at, done));
             }
             Output::LogLine(line) => self.hosts[place].log(self.now, line),

@@ -82,7 +82,7 @@ impl LoopWorld {
             }
             Done::Saved(mark) => Input::SnapshotDone(mark),
             Done::Pinned(pin, mark) => Input::SnapshotPinned { pin, mark },
-            Done::Piece(pin, piece) => Input::SnapshotRead { pin, piece },
+            Done::Piece(pin, piece) => Input::SnapshotRead { pin, piece: Box::new(piece) },
             Done::Answered(id, answer) => Input::DatabaseTaskDone { id, answer },
             Done::Read { to, message, pin, body: Some(body) } => {
                 return self.send_snapshot_past_trap(at.place, to, (message, body), pin);

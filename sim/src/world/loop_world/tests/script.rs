@@ -138,7 +138,7 @@ impl Machine for Script {
             Input::DialRefused { peer, refusal } => {
                 self.write(now, format!("refused by {peer}: {refusal:?}"));
             }
-            Input::Request { id, request, .. } => match request {
+            Input::Request { id, request, .. } => match *request {
                 // A range asks the member to call a peer: the key is the URL.
                 Request::Range(range) if !range.key.is_empty() => {
                     let url = String::from_utf8(range.key.to_vec()).expect("a URL");
@@ -157,7 +157,7 @@ impl Machine for Script {
                 out.push(Output::PeerAnswer { id, result });
             }
             Input::PeerCallDone { result, .. } => self.write(now, format!("called {result:?}")),
-            Input::StreamMessage { id, message: StreamMessage::Watch(_) } => {
+            Input::StreamMessage { id, message } if matches!(*message, StreamMessage::Watch(_)) => {
                 for (created, revision) in [(true, 1), (false, 2)] {
                     let header = Some(pb::ResponseHeader { revision, ..Default::default() });
                     let item = pb::WatchResponse { header, created, ..Default::default() };
@@ -165,7 +165,8 @@ impl Machine for Script {
                 }
                 *self.watches.entry(id.0).or_default() += 1;
             }
-            Input::StreamMessage { id, message: StreamMessage::KeepAlive(ask) } => {
+            Input::StreamMessage { id, message } => {
+                let StreamMessage::KeepAlive(ask) = *message else { return };
                 let item = pb::LeaseKeepAliveResponse { header: None, id: ask.id, ttl: 9 };
                 out.push(Output::StreamItem { id, item: StreamItem::KeepAlive(item), bytes: 10 });
             }

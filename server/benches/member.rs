@@ -92,8 +92,10 @@ impl Room {
         });
         let id = RequestId(self.next_request);
         self.next_request += 1;
-        self.inputs
-            .push_back((place, Input::Request { id, request: Box::new(request), options: CallOptions::default() }));
+        self.inputs.push_back((
+            place,
+            Input::Request { id, request: Box::new(request), options: CallOptions::default() },
+        ));
         self.settle();
     }
 
@@ -114,7 +116,7 @@ impl Room {
         for output in outputs {
             match output {
                 Output::Reply { result, .. } => {
-                    result.expect("the write is taken");
+                    (*result).expect("the write is taken");
                     self.replies += 1;
                 }
                 Output::Send { to, message } => {
@@ -136,7 +138,8 @@ impl Room {
                 // Peers that do not tell their version leave the cluster at the lowest one.
                 Output::PeerCall { id, .. } => {
                     let result = Err(PeerCallError::Unreachable("no network".to_owned()));
-                    self.inputs.push_back((place, Input::PeerCallDone { id, result: Box::new(result) }));
+                    self.inputs
+                        .push_back((place, Input::PeerCallDone { id, result: Box::new(result) }));
                 }
                 _ => {}
             }

@@ -119,7 +119,7 @@ impl Life {
         self.opened.backend.write_snapshot(&mark(index)).unwrap();
         let hard_state = Some(HardState { term: 1, vote: 1, commit: index });
         let save = LogWrite::Save { entries: Vec::new(), hard_state, sync: true };
-        self.log(&[LogWrite::Snapshot(mark(index)), save]);
+        self.log(&[LogWrite::Snapshot(Box::new(mark(index))), save]);
         self.opened.backend.install(&mut self.opened.writer, index).unwrap();
         self.promise(index);
     }

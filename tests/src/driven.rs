@@ -117,7 +117,7 @@ impl Driven {
                     self.backend.purge(&mut self.writer).map_err(refusal)?;
                 }
                 Output::Work(work) => self.inputs.push_back(Input::WorkDone(Box::new(work.run()))),
-                Output::Reply { result, .. } => self.reply = result.ok(),
+                Output::Reply { result, .. } => self.reply = (*result).ok(),
                 Output::LogLine(line) => self.last_line = told(&line),
                 Output::Stop(stop) => {
                     self.last_line += &format!(" {}", stop.reason);

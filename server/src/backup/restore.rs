@@ -269,7 +269,7 @@ fn write_log(
     opened.write_at(0, &content).map_err(BackupError::io("write", &file))?;
     opened.sync_data().map_err(BackupError::io("fsync", &file))?;
     disk.sync_dir(&snap_dir.path).map_err(BackupError::io("fsync", snap_dir))?;
-    wal.append(LogNumber(2), &LogWrite::Snapshot(mark.clone()))?;
+    wal.append(LogNumber(2), &LogWrite::Snapshot(Box::new(mark.clone())))?;
     wal.close()?;
     Ok(())
 }

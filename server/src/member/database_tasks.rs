@@ -81,7 +81,7 @@ impl Running {
             }
         };
         if let Some(id) = waiter {
-            out.push(Output::Reply { id, result });
+            out.push(Output::Reply { id, result: Box::new(result) });
         }
     }
 }

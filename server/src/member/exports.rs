@@ -118,7 +118,8 @@ impl Running {
         }
         export.bytes = Some((total, piece.remaining_bytes));
         export.room = export.room.saturating_sub_unsigned(bytes);
-        out.push(Output::StreamItem { id: stream, item: StreamItem::Snapshot(piece), bytes });
+        let item = Box::new(StreamItem::Snapshot(piece));
+        out.push(Output::StreamItem { id: stream, item, bytes });
         if is_hash {
             self.stream_close(stream, out);
             out.push(Output::StreamEnd { id: stream, result: Ok(()) });

@@ -572,14 +572,14 @@ pub enum Output {
         /// The request.
         id: RequestId,
         /// Its answer.
-        result: Result<Response, CallError>,
+        result: Box<Result<Response, CallError>>,
     },
     /// A message on a client's stream.
     StreamItem {
         /// The stream.
         id: StreamId,
         /// The message.
-        item: StreamItem,
+        item: Box<StreamItem>,
         /// What it takes from the stream's window.
         bytes: u64,
     },
@@ -709,5 +709,19 @@ impl Outputs {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// They are moved at every step, several times: beyond this it takes a call of `memcpy`.
+    const BYTES_MAX: usize = 128;
+
+    #[test]
+    fn inputs_and_outputs_are_small_enough_to_be_moved() {
+        assert!(size_of::<Input>() <= BYTES_MAX, "inputs take {} bytes", size_of::<Input>());
+        assert!(size_of::<Output>() <= BYTES_MAX, "outputs take {} bytes", size_of::<Output>());
     }
 }

@@ -407,7 +407,7 @@ impl Running {
         let response =
             pb::LeaseKeepAliveResponse { header: Some(task.header), id: task.lease, ttl };
         let bytes = response.encoded_len() as u64;
-        let item = StreamItem::KeepAlive(response);
+        let item = Box::new(StreamItem::KeepAlive(response));
         out.push(Output::StreamItem { id: stream, item, bytes });
         let next = self.leases.queues.get_mut(&stream).and_then(VecDeque::pop_front);
         if let Some(lease) = next {

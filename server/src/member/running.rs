@@ -679,7 +679,9 @@ impl Running {
 
     pub(super) fn fail(&mut self, waiter: Waiter, error: ApiError, now: Now, out: &mut Outputs) {
         match waiter {
-            Waiter::Client(id) => out.push(Output::Reply { id, result: Err(error.into()) }),
+            Waiter::Client(id) => {
+                out.push(Output::Reply { id, result: Box::new(Err(error.into())) })
+            }
             Waiter::PeerPromote(id) => self.promote_refused(id, error, out),
             Waiter::Publish => self.publish_failed(error, now, out),
             Waiter::NoSpace(client) => self.no_space(client, out),
@@ -733,18 +735,18 @@ impl Running {
             out.push(Output::StreamEnd { id, result: Err(error.into()) });
         }
         for (_, request) in std::mem::take(&mut self.forwarded) {
-            out.push(Output::Reply { id: request, result: Err(error.into()) });
+            out.push(Output::Reply { id: request, result: Box::new(Err(error.into())) });
         }
         for (id, _) in std::mem::take(&mut self.compactions) {
-            out.push(Output::Reply { id, result: Err(error.into()) });
+            out.push(Output::Reply { id, result: Box::new(Err(error.into())) });
         }
         for transfer in std::mem::take(&mut self.transfers) {
             if let Some(id) = transfer.request {
-                out.push(Output::Reply { id, result: Err(error.into()) });
+                out.push(Output::Reply { id, result: Box::new(Err(error.into())) });
             }
         }
         for id in self.tasks.take_waiters() {
-            out.push(Output::Reply { id, result: Err(error.into()) });
+            out.push(Output::Reply { id, result: Box::new(Err(error.into())) });
         }
         self.lease_fail_all(error, out);
     }
@@ -785,7 +787,7 @@ impl Running {
     /// Old versions are gone: who waited for that is answered.
     pub(super) fn compacted(&mut self, out: &mut Outputs) {
         for (id, response) in std::mem::take(&mut self.compactions) {
-            out.push(Output::Reply { id, result: Ok(response) });
+            out.push(Output::Reply { id, result: Box::new(Ok(response)) });
         }
     }
 
@@ -795,7 +797,7 @@ impl Running {
         result: Result<Response, ApiError>,
         out: &mut Outputs,
     ) {
-        out.push(Output::Reply { id, result: result.map_err(Into::into) });
+        out.push(Output::Reply { id, result: Box::new(result.map_err(Into::into)) });
     }
 
     /// A request of the client API: the checks that come before everything else.
@@ -808,7 +810,7 @@ impl Running {
         out: &mut Outputs,
     ) {
         if let Err(error) = self.admit(&request, options) {
-            out.push(Output::Reply { id, result: Err(error.into()) });
+            out.push(Output::Reply { id, result: Box::new(Err(error.into())) });
             return;
         }
         self.dispatch(id, request, now, out);

@@ -173,7 +173,8 @@ fn a_lease_expires_with_its_keys_and_is_renewed_through_any_member() {
     for _ in 0..3 {
         cluster.run(3 * SECOND);
         let message = StreamMessage::KeepAlive(pb::LeaseKeepAliveRequest { id: 7 });
-        cluster.input(2, super::io::Input::StreamMessage { id: stream, message: Box::new(message) });
+        cluster
+            .input(2, super::io::Input::StreamMessage { id: stream, message: Box::new(message) });
     }
     cluster.run(SECOND);
     let ttl = |item: &StreamItem| match item {

@@ -81,7 +81,7 @@ pub enum LogWrite {
     /// arrived takes the place of what the member had: the driver makes its database the member's
     /// own before the write counts as durable, and drops database writes from before. The records
     /// of snapshots that the member took itself are the driver's business (`SnapshotTask::Save`).
-    Snapshot(SnapshotMark),
+    Snapshot(Box<SnapshotMark>),
 }
 
 impl LogWrite {

@@ -35,7 +35,7 @@ fn rewrite(from: &[LogRecord]) -> Vec<u8> {
     let writes = from.iter().filter_map(|record| match record.clone() {
         LogRecord::Metadata(metadata) => Some(LogWrite::create(metadata)),
         LogRecord::Snapshot(mark) if mark.index == 0 => None,
-        LogRecord::Snapshot(mark) => Some(LogWrite::Snapshot(mark)),
+        LogRecord::Snapshot(mark) => Some(LogWrite::Snapshot(Box::new(mark))),
         LogRecord::Entry(entry) => {
             Some(LogWrite::Save { entries: vec![entry], hard_state: None, sync: true })
         }

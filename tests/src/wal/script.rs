@@ -58,7 +58,7 @@ impl Life {
         match &write {
             LogWrite::Create { .. } => {}
             LogWrite::Snapshot(mark) => {
-                records.push(Record::Mark(mark.clone()));
+                records.push(Record::Mark((**mark).clone()));
                 self.snapshot = mark.index;
             }
             LogWrite::Save { entries, hard_state, .. } => {
@@ -122,11 +122,9 @@ impl Life {
     fn mark(&self, index: u64) -> LogWrite {
         let conf_state =
             ConfState { voters: vec![1, 2, 3], auto_leave: Some(false), ..ConfState::default() };
-        LogWrite::Snapshot(SnapshotMark {
-            index,
-            term: self.state.term,
-            conf_state: Some(conf_state),
-        })
+        let term = self.state.term;
+        let conf_state = Some(conf_state);
+        LogWrite::Snapshot(Box::new(SnapshotMark { index, term, conf_state }))
     }
 
     fn local_snapshot(&mut self) {

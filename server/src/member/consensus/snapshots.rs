@@ -46,7 +46,7 @@ impl Consensus {
         self.installing = Some(mark.index);
         // The hard state that follows completes the ready: until then nothing of it is durable.
         let before = ready.number() - 1;
-        self.stage(before, LogWrite::Snapshot(mark.clone()), Vec::new(), now, out);
+        self.stage(before, LogWrite::Snapshot(Box::new(mark.clone())), Vec::new(), now, out);
         mark
     }
 

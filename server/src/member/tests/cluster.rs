@@ -253,10 +253,11 @@ impl Cluster {
     fn output(&mut self, place: usize, output: Output) {
         match output {
             Output::Reply { id, result } => {
-                let result = result.map_err(|error| error.api().expect("no disk refuses anything"));
+                let result =
+                    (*result).map_err(|error| error.api().expect("no disk refuses anything"));
                 assert!(self.replies.insert(id, result).is_none(), "one reply a request");
             }
-            Output::StreamItem { id, item, .. } => self.items.entry(id).or_default().push(item),
+            Output::StreamItem { id, item, .. } => self.items.entry(id).or_default().push(*item),
             Output::StreamEnd { id, result } => {
                 let result = result.map_err(|error| error.api().expect("no disk refuses anything"));
                 assert!(self.ends.insert(id, result).is_none(), "a stream ends once");
@@ -276,7 +277,8 @@ impl Cluster {
             Output::PeerCall { id, url, call, .. } => self.peer_call(place, id, &url, call),
             Output::PeerAnswer { id, result } => {
                 if let Some((asker, id)) = self.calls.remove(&id) {
-                    self.inputs.push_back((asker, Input::PeerCallDone { id, result: Box::new(result) }));
+                    self.inputs
+                        .push_back((asker, Input::PeerCallDone { id, result: Box::new(result) }));
                 }
             }
             Output::Work(work) => {

@@ -181,7 +181,8 @@ impl Cluster {
                 let blob = vec![*sent as u8; if *sent > 3 { 32 } else { 32_768 }].into();
                 let remaining_bytes = 32_768 * 3_u64.saturating_sub(*sent);
                 let piece = SnapshotResponse { blob, remaining_bytes, ..Default::default() };
-                self.inputs.push_back((place, Input::SnapshotRead { pin, piece: Box::new(Ok(piece)) }));
+                self.inputs
+                    .push_back((place, Input::SnapshotRead { pin, piece: Box::new(Ok(piece)) }));
             }
             SnapshotTask::Unpin(pin) => {
                 assert!(database.pins.remove(&pin).is_some(), "it was held");

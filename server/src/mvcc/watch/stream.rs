@@ -207,7 +207,7 @@ impl Sender {
 fn emit(stream: &mut Stream, response: WatchResponse, out: &mut Outputs) {
     let length = response.encoded_len();
     stream.window = stream.window.saturating_sub(length as i64);
-    let item = StreamItem::Watch(response);
+    let item = Box::new(StreamItem::Watch(response));
     out.push(Output::StreamItem { id: stream.id, item, bytes: length as u64 });
 }
 

@@ -308,7 +308,7 @@ fn with_received() -> (MemoryDisk, Opened, DatabaseImage) {
     let body = text_of(&other);
     let image = opened.backend.receive(20, body.as_bytes()).unwrap();
     opened.backend.write_snapshot(&mark(20)).unwrap();
-    opened.writer.append(LogNumber(50), &LogWrite::Snapshot(mark(20))).unwrap();
+    opened.writer.append(LogNumber(50), &LogWrite::Snapshot(Box::new(mark(20)))).unwrap();
     let hard_state = Some(HardState { term: 1, vote: 1, commit: 20 });
     let save = LogWrite::Save { entries: Vec::new(), hard_state, sync: true };
     opened.writer.append(LogNumber(51), &save).unwrap();
@@ -342,7 +342,7 @@ fn a_save_keeps_every_database_that_may_still_be_installed() {
     log(&mut opened, 20, 11..=12);
     opened.backend.commit(&[write(3, 12)]).unwrap();
     opened.backend.save(&mut opened.writer, &mark(12)).unwrap();
-    let staged = [Staged::new(LogNumber(50), LogWrite::Snapshot(mark(20)), Vec::new())];
+    let staged = [Staged::new(LogNumber(50), LogWrite::Snapshot(Box::new(mark(20))), Vec::new())];
     opened.backend.write_log(&mut opened.writer, &staged).unwrap();
     assert!(!snap_files(&disk).contains(&"0000000000000014.snap.db".to_owned()));
     assert_eq!(row(&opened.backend.database.image().unwrap()), Some(&b"20"[..]));

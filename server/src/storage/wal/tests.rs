@@ -28,7 +28,7 @@ fn save(entries: Vec<LogEntry>, state: Option<(u64, u64, u64)>) -> LogWrite {
 
 fn snapshot(index: u64, term: u64) -> LogWrite {
     let conf_state = ConfState { voters: vec![1], auto_leave: Some(false), ..ConfState::default() };
-    LogWrite::Snapshot(SnapshotMark { index, term, conf_state: Some(conf_state) })
+    LogWrite::Snapshot(Box::new(SnapshotMark { index, term, conf_state: Some(conf_state) }))
 }
 
 fn create(disk: &MemoryDisk, metadata: &[u8]) -> Wal {
@@ -343,7 +343,8 @@ fn contents_that_contradict_each_other_are_refused() {
 
     let disk = MemoryDisk::new();
     let mut wal = create(&disk, b"meta");
-    let bare = LogWrite::Snapshot(SnapshotMark { index: 4, term: 2, conf_state: None });
+    let mark = SnapshotMark { index: 4, term: 2, conf_state: None };
+    let bare = LogWrite::Snapshot(Box::new(mark));
     assert_eq!(
         wal.append(LogNumber(1), &bare).unwrap_err().to_string(),
         "Saved (not-initial) snapshot is missing ConfState: index:4 term:2 "

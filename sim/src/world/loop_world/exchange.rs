@@ -121,9 +121,7 @@ impl LoopWorld {
         let stream = |op: OpId| StreamId(u64::from(op.0));
         let input = match packet {
             Packet::Cancel(op) => Input::Cancel(RequestId(u64::from(op.0))),
-            Packet::StreamMessage(op, message) => {
-                Input::StreamMessage { id: stream(op), message }
-            }
+            Packet::StreamMessage(op, message) => Input::StreamMessage { id: stream(op), message },
             Packet::Window(op, bytes) => Input::StreamWindow { id: stream(op), bytes },
             Packet::StreamClose(op) => Input::StreamClose(stream(op)),
             other => unreachable!("{other:?} is not said by clients"),
@@ -136,23 +134,29 @@ impl LoopWorld {
         &mut self,
         place: usize,
         id: RequestId,
-        result: Result<Response, CallError>,
+        result: Box<Result<Response, CallError>>,
     ) {
         let op = OpId(id.0 as u32);
         let bytes = FRAME_BYTES
-            + match &result {
+            + match &*result {
                 Ok(Response::Range(range)) => {
                     range.kvs.iter().map(|kv| (kv.key.len() + kv.value.len() + 20) as u64).sum()
                 }
                 _ => 0,
             };
-        self.send_down(place, op, bytes, Packet::Reply(op, Box::new(result)));
+        self.send_down(place, op, bytes, Packet::Reply(op, result));
     }
 
     /// The member sent a message on a client's stream.
-    pub(super) fn streamed(&mut self, place: usize, id: StreamId, item: StreamItem, bytes: u64) {
+    pub(super) fn streamed(
+        &mut self,
+        place: usize,
+        id: StreamId,
+        item: Box<StreamItem>,
+        bytes: u64,
+    ) {
         let op = OpId(id.0 as u32);
-        self.send_down(place, op, FRAME_BYTES + bytes, Packet::Item(op, Box::new(item), bytes));
+        self.send_down(place, op, FRAME_BYTES + bytes, Packet::Item(op, item, bytes));
     }
 
     /// The member ended a client's stream.

@@ -177,7 +177,8 @@ fn create(options: &Options<'_>) -> RequestUnion {
 
 fn tell(output: Output) -> String {
     let (id, response) = match output {
-        Output::StreamItem { id, item: StreamItem::Watch(response), bytes } => {
+        Output::StreamItem { id, item, bytes } => {
+            let StreamItem::Watch(response) = *item else { panic!("not of a watch: {item:?}") };
             assert_eq!(bytes, prost::Message::encoded_len(&response) as u64);
             (id, response)
         }

@@ -273,9 +273,10 @@ impl<H: Written> Run<H> {
     fn hear(&mut self) {
         let outputs: Vec<Output> = self.out.drain().collect();
         for output in outputs {
-            let Output::StreamItem { id, item: StreamItem::Watch(response), bytes } = output else {
+            let Output::StreamItem { id, item, bytes } = output else {
                 panic!("a hub sends watch responses only");
             };
+            let StreamItem::Watch(response) = *item else { panic!("not of a watch") };
             let listener = self.streams.get_mut(&id).expect("nothing comes on a closed stream");
             listener.window -= bytes as i64;
             listener.untaken += bytes as i64;

@@ -61,8 +61,8 @@ impl Stage {
     fn events(&mut self, stream: u64) -> usize {
         let mut events = 0;
         for output in self.out.drain() {
-            if let Output::StreamItem { id: StreamId(id), item: StreamItem::Watch(item), .. } =
-                output
+            if let Output::StreamItem { id: StreamId(id), item, .. } = output
+                && let StreamItem::Watch(item) = *item
             {
                 events += if id == stream { item.events.len() } else { 0 };
             }

@@ -147,7 +147,7 @@ impl Machine for Script {
                 }
                 request => {
                     if let Some(response) = self.answer(now, request) {
-                        out.push(Output::Reply { id, result: Ok(response) });
+                        out.push(Output::Reply { id, result: Box::new(Ok(response)) });
                     }
                 }
             },
@@ -161,14 +161,16 @@ impl Machine for Script {
                 for (created, revision) in [(true, 1), (false, 2)] {
                     let header = Some(pb::ResponseHeader { revision, ..Default::default() });
                     let item = pb::WatchResponse { header, created, ..Default::default() };
-                    out.push(Output::StreamItem { id, item: StreamItem::Watch(item), bytes: 8192 });
+                    let item = Box::new(StreamItem::Watch(item));
+                    out.push(Output::StreamItem { id, item, bytes: 8192 });
                 }
                 *self.watches.entry(id.0).or_default() += 1;
             }
             Input::StreamMessage { id, message } => {
                 let StreamMessage::KeepAlive(ask) = *message else { return };
                 let item = pb::LeaseKeepAliveResponse { header: None, id: ask.id, ttl: 9 };
-                out.push(Output::StreamItem { id, item: StreamItem::KeepAlive(item), bytes: 10 });
+                let item = Box::new(StreamItem::KeepAlive(item));
+                out.push(Output::StreamItem { id, item, bytes: 10 });
             }
             Input::StreamClose(id) => self.write(now, format!("closed {}", id.0)),
             Input::StreamWindow { bytes, .. } => self.write(now, format!("window {bytes}")),

@@ -20,6 +20,9 @@ mod driven;
 mod hex;
 
 #[cfg(test)]
+mod mapped;
+
+#[cfg(test)]
 mod process_world;
 
 #[cfg(test)]

@@ -469,6 +469,8 @@ pub enum Answer {
     None,
     /// So many keys.
     Count(i64),
+    /// The lease is granted for so many seconds.
+    Ttl(i64),
     /// The answer's revision.
     Revision(i64),
     /// This alarm is among those of the answer.

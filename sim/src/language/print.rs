@@ -409,6 +409,7 @@ impl fmt::Display for Answer {
             Answer::Value(value) => format!("value={}", setting_text(value)),
             Answer::None => "none".to_owned(),
             Answer::Count(count) => format!("count={count}"),
+            Answer::Ttl(seconds) => format!("ttl={seconds}s"),
             Answer::Revision(revision) => format!("revision={revision}"),
             Answer::Alarm(alarm) => format!("{}={}", alarm.word(), alarm.whose()),
             Answer::Succeeded => "succeeded".to_owned(),

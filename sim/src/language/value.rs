@@ -9,6 +9,8 @@ use std::time::Duration;
 pub enum Kind {
     /// A whole number: `16`.
     Count,
+    /// One that may be negative: `-7`.
+    Integer,
     /// Per second: `200/s`.
     Rate,
     /// `1.5s`, `200us`, `0ms`.
@@ -53,6 +55,7 @@ impl Kind {
     pub fn describe(self) -> String {
         match self {
             Kind::Count => "a whole number like `16`".to_owned(),
+            Kind::Integer => "a whole number like `-7`".to_owned(),
             Kind::Rate => "a rate like `200/s`".to_owned(),
             Kind::Duration => "a duration like `1.5s`".to_owned(),
             Kind::Span => "a duration or a span like `5s..15s`".to_owned(),
@@ -70,6 +73,11 @@ impl Kind {
     pub fn read(self, text: &str) -> Option<Value> {
         match self {
             Kind::Count => digits(text).map(Value::Count),
+            Kind::Integer => {
+                let digits = text.strip_prefix('-').unwrap_or(text);
+                let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+                text.parse().ok().filter(|_| is_plain).map(Value::Integer)
+            }
             Kind::Rate => text.strip_suffix("/s").and_then(digits).map(Value::Rate),
             Kind::Duration => duration(text).map(Value::Duration),
             Kind::Span => match text.split_once("..") {
@@ -99,6 +107,7 @@ impl Kind {
 #[allow(missing_docs)]
 pub enum Value {
     Count(u64),
+    Integer(i64),
     Rate(u64),
     Duration(Duration),
     Span(Duration, Duration),
@@ -114,6 +123,7 @@ impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Value::Count(count) => write!(f, "{count}"),
+            Value::Integer(number) => write!(f, "{number}"),
             Value::Rate(rate) => write!(f, "{rate}/s"),
             Value::Duration(duration) => f.write_str(&show_duration(*duration)),
             Value::Span(low, high) if low == high => f.write_str(&show_duration(*low)),
@@ -372,6 +382,10 @@ mod tests {
             (Kind::Percent, "5"),
             (Kind::Rate, "200"),
             (Kind::Count, "+5"),
+            (Kind::Count, "-5"),
+            (Kind::Integer, "+5"),
+            (Kind::Integer, "--5"),
+            (Kind::Integer, "-"),
             (Kind::Words(&["a"]), "a,c"),
         ] {
             assert_eq!(kind.read(text), None, "{text}");

@@ -410,6 +410,12 @@ fn compare_reply(wanted: &Answer, reply: &Reply) -> bool {
         }
         Answer::None => count(&reply.body) == 0,
         Answer::Count(many) => count(&reply.body) == *many,
+        Answer::Ttl(seconds) => match &reply.body {
+            Body::LeaseGrant { ttl_s, .. }
+            | Body::LeaseKeepAlive { ttl_s, .. }
+            | Body::LeaseTimeToLive { granted_ttl_s: ttl_s, .. } => ttl_s == seconds,
+            _ => false,
+        },
         Answer::Revision(revision) => reply.header.revision == *revision,
         Answer::Succeeded => matches!(&reply.body, Body::Txn(txn) if txn.succeeded),
         Answer::NotSucceeded => matches!(&reply.body, Body::Txn(txn) if !txn.succeeded),

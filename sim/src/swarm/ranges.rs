@@ -108,7 +108,7 @@ fn by_kind(parameter: &Parameter, stream: &mut ChaCha8Rng) -> Option<Value> {
             Kind::Words(all) => Some(some(all, stream)),
             _ => None,
         },
-        Value::Text(_) | Value::Switch => None,
+        Value::Integer(_) | Value::Text(_) | Value::Switch => None,
     }
 }
 

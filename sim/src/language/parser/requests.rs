@@ -155,11 +155,12 @@ impl Scope {
             parameter("value", Kind::Text),
             parameter("count", Kind::Count),
             parameter("revision", Kind::Count),
+            parameter("ttl", Kind::Duration),
             parameter("nospace", Kind::Text),
             parameter("corrupt", Kind::Text),
         ];
         let wanted = "ok, fail, unknown, error, any, none, succeeded, not-succeeded, value=, \
-                      count=, revision=, nospace= or corrupt=";
+                      count=, revision=, ttl=, nospace= or corrupt=";
         match cursor.setting(&parameters)? {
             Some((name, Value::Text(text))) if name == "value" => return Ok(Answer::Value(text)),
             Some((name, Value::Text(text))) => {
@@ -176,6 +177,7 @@ impl Scope {
                 return Ok(Answer::Count(number as i64));
             }
             Some((_, Value::Count(number))) => return Ok(Answer::Revision(number as i64)),
+            Some((_, Value::Duration(ttl))) => return Ok(Answer::Ttl(ttl.as_secs() as i64)),
             _ => {}
         }
         let word = cursor.one_of(wanted, &words)?;
@@ -245,11 +247,14 @@ fn key_request(word: &str, cursor: &mut Cursor) -> Parsed<Request> {
     Ok(match word {
         "put" => {
             let value = cursor.free("a value")?;
-            let lease = parameter("lease", Kind::Count);
+            let lease = parameter("lease", Kind::Integer);
             let size = parameter("size", Kind::Size);
             let settings = cursor.settings(&[size, lease, PREV_KV])?;
             let size = settings.number("size").unwrap_or(0);
-            let lease = settings.number("lease").unwrap_or(0) as i64;
+            let lease = match settings.get("lease") {
+                Some(Value::Integer(id)) => *id,
+                _ => 0,
+            };
             Request::Put { key, value, size, lease, prev_kv: settings.has("prev-kv") }
         }
         "get" => {

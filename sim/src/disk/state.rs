@@ -83,15 +83,21 @@ const NAMES: [&str; 13] = [
     "sync",
 ];
 
-/// Mixes the content of an operation into eight bytes.
+/// Mixes the content of an operation into eight bytes. Words go to lanes in turn, which do not wait
+/// for each other; like a step of one lane, bringing them together loses no difference in one.
 fn digest(bytes: &[u8]) -> u64 {
-    let mut words = bytes.chunks_exact(8);
-    let mut hash = bytes.len() as u64;
-    for word in &mut words {
-        let word = u64::from_le_bytes(word.try_into().expect("eight bytes"));
-        hash = mix(hash, word);
+    const LANES: usize = 4;
+    let (words, rest) = bytes.as_chunks::<8>();
+    let (rows, words) = words.as_chunks::<LANES>();
+    let mut lanes: [u64; LANES] = [bytes.len() as u64, 1, 2, 3];
+    for row in rows {
+        for (lane, word) in lanes.iter_mut().zip(row) {
+            *lane = mix(*lane, u64::from_le_bytes(*word));
+        }
     }
-    words.remainder().iter().fold(hash, |hash, &byte| mix(hash, u64::from(byte)))
+    let hash = lanes.into_iter().reduce(mix).expect("there are lanes");
+    let hash = words.iter().fold(hash, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+    rest.iter().fold(hash, |hash, &byte| mix(hash, u64::from(byte)))
 }
 
 fn mix(hash: u64, word: u64) -> u64 {

@@ -261,7 +261,9 @@ impl Running {
         let number = DatabaseNumber(persistence.last_number);
         persistence.on_the_way.push_back((number, std::mem::take(&mut persistence.load)));
         let (index, term) = consistent;
-        let mut changes = std::mem::take(&mut persistence.collected);
+        // The next write will be about as large.
+        let room = Vec::with_capacity(persistence.collected.len() + 3);
+        let mut changes = std::mem::replace(&mut persistence.collected, room);
         if is_partial {
             persistence.collected = changes.split_off(persistence.last_entry_at.min(changes.len()));
             persistence.last_entry_at = 0;

@@ -23,14 +23,16 @@ pub struct Change {
 impl Change {
     /// Its key in the `key` bucket.
     pub fn bucket_key(&self) -> Vec<u8> {
-        let mut key = Vec::with_capacity(Revision::BUCKET_KEY_LEN + 1);
+        let mut key = Vec::with_capacity(Revision::BUCKET_KEY_LEN + usize::from(self.is_delete));
         self.encode_bucket_key(&mut key);
         key
     }
 
     /// Its value in the `key` bucket: a tombstone keeps the key only.
     pub fn bucket_value(&self) -> Vec<u8> {
-        let mut value = Vec::new();
+        // Exactly as long: what becomes of it is not copied again.
+        let room = if self.is_delete { 0 } else { self.kv.encoded_len() };
+        let mut value = Vec::with_capacity(room);
         self.encode_bucket_value(&mut value);
         value
     }

@@ -100,7 +100,7 @@ impl Life {
     }
 
     fn commit(&mut self, index: u64) {
-        let receipt = self.opened.backend.commit(&[write(index - 1), write(index)]).unwrap();
+        let receipt = self.opened.backend.commit(vec![write(index - 1), write(index)]).unwrap();
         assert_eq!(receipt.consistent_index(), index);
         self.promise(index);
     }
@@ -152,7 +152,7 @@ impl Life {
 /// The body of another member's snapshot.
 fn body(index: u64) -> Bytes {
     let mut other = open(Rc::new(MemoryDisk::new())).unwrap();
-    other.backend.commit(&[write(index)]).unwrap();
+    other.backend.commit(vec![write(index)]).unwrap();
     assert_eq!(other.backend.pin(PinId(1)).unwrap().index, index);
     other.backend.body(PinId(1)).unwrap().unwrap().bytes
 }

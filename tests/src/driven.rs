@@ -105,7 +105,7 @@ impl Driven {
                     }
                 }
                 Output::Database(write) => {
-                    let receipt = self.backend.commit(&[write]).map_err(refusal)?;
+                    let receipt = self.backend.commit(vec![write]).map_err(refusal)?;
                     self.inputs.push_back(Input::DatabaseDurable(receipt));
                 }
                 Output::Snapshot(SnapshotTask::Save(mark)) => {

@@ -37,6 +37,12 @@ impl BucketChange {
     }
 }
 
+impl From<&BucketChange> for BucketChange {
+    fn from(change: &BucketChange) -> BucketChange {
+        change.clone()
+    }
+}
+
 /// The position of a write in the member's sequence of database writes, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DatabaseNumber(pub u64);

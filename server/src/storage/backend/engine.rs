@@ -40,7 +40,7 @@ pub trait Engine: fmt::Debug {
 pub trait Database: fmt::Debug {
     /// Makes changes in their order, all of them or none, durable when this returns. After an
     /// error nothing more is committed.
-    fn commit(&mut self, changes: &[BucketChange]) -> Result<DatabaseSize, DatabaseError>;
+    fn commit(&mut self, changes: Vec<BucketChange>) -> Result<DatabaseSize, DatabaseError>;
     /// How large it is.
     fn size(&self) -> DatabaseSize;
     /// Everything in it.

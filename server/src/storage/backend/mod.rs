@@ -76,20 +76,17 @@ pub struct Backend {
 
 impl Backend {
     /// Makes writes durable in one transaction. They come in the member's order.
-    pub fn commit(&mut self, writes: &[DatabaseWrite]) -> Result<DatabaseReceipt, Failure> {
+    pub fn commit(&mut self, mut writes: Vec<DatabaseWrite>) -> Result<DatabaseReceipt, Failure> {
         self.settle_copy()?;
-        let last = writes.last().expect("there is something to commit");
-        let size = match writes {
-            [one] => self.database.commit(&one.changes),
-            many => {
-                let changes = many.iter().flat_map(|write| write.changes.iter().cloned());
-                let mut changes: Vec<_> = changes.collect();
-                if self.defect.is(Defect::BackendBufferDup) {
-                    changes.reverse();
-                }
-                self.database.commit(&changes)
+        let mut last = writes.pop().expect("there is something to commit");
+        let mut changes = std::mem::take(&mut last.changes);
+        if !writes.is_empty() {
+            changes = writes.into_iter().flat_map(|write| write.changes).chain(changes).collect();
+            if self.defect.is(Defect::BackendBufferDup) {
+                changes.reverse();
             }
-        };
+        }
+        let size = self.database.commit(changes);
         Ok(last.committed(size.map_err(Failure::fatal("failed to commit tx"))?))
     }
 

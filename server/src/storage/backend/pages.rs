@@ -58,7 +58,7 @@ struct BoltDatabase {
 }
 
 impl Database for BoltDatabase {
-    fn commit(&mut self, changes: &[BucketChange]) -> Result<DatabaseSize, DatabaseError> {
+    fn commit(&mut self, changes: Vec<BucketChange>) -> Result<DatabaseSize, DatabaseError> {
         let made = self.bolt.commit(changes)?;
         Ok(DatabaseSize { total_bytes: made.size_bytes, in_use_bytes: made.in_use_bytes })
     }

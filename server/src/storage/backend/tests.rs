@@ -75,8 +75,8 @@ impl Engine for Plain {
 }
 
 impl Database for PlainDatabase {
-    fn commit(&mut self, changes: &[BucketChange]) -> Result<DatabaseSize, DatabaseError> {
-        self.image.apply(changes);
+    fn commit(&mut self, changes: Vec<BucketChange>) -> Result<DatabaseSize, DatabaseError> {
+        self.image.apply(&changes);
         let text = text_of(&self.image);
         self.file.set_len(0).map_err(DatabaseError::io("ftruncate", "db"))?;
         self.file.write_at(0, text.as_bytes()).map_err(DatabaseError::io("write", "db"))?;
@@ -181,7 +181,7 @@ fn with_snapshot() -> (MemoryDisk, Opened) {
     let disk = MemoryDisk::new();
     let (mut opened, _) = started(&disk);
     log(&mut opened, 1, 1..=10);
-    let receipt = opened.backend.commit(&[write(1, 4), write(2, 10)]).unwrap();
+    let receipt = opened.backend.commit(vec![write(1, 4), write(2, 10)]).unwrap();
     assert_eq!((receipt.up_to(), receipt.consistent_index()), (DatabaseNumber(2), 10));
     opened.backend.save(&mut opened.writer, &mark(10)).unwrap();
     (disk, opened)
@@ -212,7 +212,7 @@ fn a_new_member_has_an_empty_database_and_no_log() {
 fn a_member_goes_on_from_the_snapshot_it_saved() {
     let (disk, mut opened) = with_snapshot();
     log(&mut opened, 20, 11..=12);
-    opened.backend.commit(&[write(3, 11)]).unwrap();
+    opened.backend.commit(vec![write(3, 11)]).unwrap();
     drop(opened);
     assert_eq!(snap_files(&disk), ["0000000000000001-000000000000000a.snap", "db"]);
     let (opened, lines) = started(&disk);
@@ -229,7 +229,7 @@ fn a_purge_takes_what_saves_let_go_of_beyond_what_is_kept() {
     let (disk, mut opened) = with_snapshot();
     for (number, index) in [(3, 12), (4, 14), (5, 16)] {
         log(&mut opened, number * 100, index - 1..=index);
-        opened.backend.commit(&[write(number, index)]).unwrap();
+        opened.backend.commit(vec![write(number, index)]).unwrap();
         disk.put(&format!("{DIR}/{:016x}.snap.db", index - 1), "left");
         opened.backend.save(&mut opened.writer, &mark(index)).unwrap();
     }
@@ -277,7 +277,7 @@ fn a_snapshot_that_the_log_does_not_know_counts_for_nothing() {
 fn a_damaged_snapshot_is_put_aside_for_an_older_one() {
     let (disk, mut opened) = with_snapshot();
     log(&mut opened, 20, 11..=12);
-    opened.backend.commit(&[write(3, 12)]).unwrap();
+    opened.backend.commit(vec![write(3, 12)]).unwrap();
     opened.backend.layout.max_wals = 0;
     opened.backend.save(&mut opened.writer, &mark(12)).unwrap();
     drop(opened);
@@ -324,7 +324,7 @@ fn a_snapshot_that_arrived_takes_the_databases_place() {
     opened.backend.install(&mut opened.writer, 20).unwrap();
     assert!(!snap_files(&disk).contains(&"0000000000000014.snap.db".to_owned()));
     log(&mut opened, 60, 21..=21);
-    opened.backend.commit(&[write(9, 21)]).unwrap();
+    opened.backend.commit(vec![write(9, 21)]).unwrap();
     drop(opened);
     let (opened, _) = started(&disk);
     assert_eq!(super::tests::image(&opened).snapshot.index, 20);
@@ -340,7 +340,7 @@ fn a_save_keeps_every_database_that_may_still_be_installed() {
         opened.backend.receive(index, text_of(&other).as_bytes()).unwrap();
     }
     log(&mut opened, 20, 11..=12);
-    opened.backend.commit(&[write(3, 12)]).unwrap();
+    opened.backend.commit(vec![write(3, 12)]).unwrap();
     opened.backend.save(&mut opened.writer, &mark(12)).unwrap();
     let staged = [Staged::new(LogNumber(50), LogWrite::Snapshot(Box::new(mark(20))), Vec::new())];
     opened.backend.write_log(&mut opened.writer, &staged).unwrap();
@@ -389,7 +389,7 @@ fn a_database_that_holds_more_than_the_log_is_refused() {
         (2, "database is ahead of the raft log", text)
     };
     let (disk, mut opened) = with_snapshot();
-    opened.backend.commit(&[write(3, 11)]).unwrap();
+    opened.backend.commit(vec![write(3, 11)]).unwrap();
     drop(opened);
     assert_eq!(refusal(&disk), ahead(10));
     disk.remove_dir_all("d/member/wal").unwrap();
@@ -426,7 +426,7 @@ fn a_pinned_state_stands_still() {
     let (_, mut opened) = with_snapshot();
     let backend = &mut opened.backend;
     assert_eq!(backend.pin(PinId(1)).unwrap().index, 10);
-    backend.commit(&[write(3, 11)]).unwrap();
+    backend.commit(vec![write(3, 11)]).unwrap();
     let body = backend.body(PinId(1)).unwrap().unwrap();
     let pinned = image_of(std::str::from_utf8(&body.bytes).unwrap()).unwrap();
     assert_eq!(row(&pinned), Some(&b"10"[..]));
@@ -440,7 +440,7 @@ fn a_defragmented_database_goes_on_in_another_file() {
     let answer = opened.backend.perform(DatabaseTask::Defragment).unwrap();
     assert_eq!(answer, DatabaseAnswer::Defragmented(opened.backend.size()));
     log(&mut opened, 20, 11..=11);
-    opened.backend.commit(&[write(3, 11)]).unwrap();
+    opened.backend.commit(vec![write(3, 11)]).unwrap();
     drop(opened);
     assert_eq!(row(&started(&disk).0.database), Some(&b"11"[..]));
     assert!(!snap_files(&disk).iter().any(|name| name.contains("tmp")));

@@ -1,6 +1,8 @@
 //! The two meta pages: where a transaction begins and ends. A transaction is the meta page that
 //! says so; whatever else was written is not there until then.
 
+use bytes::{BufMut, BytesMut};
+
 use super::error::BoltError;
 use super::page::{HEADER, Header, META, u32_at, u64_at};
 
@@ -66,20 +68,25 @@ impl Meta {
     }
 
     /// The whole page, as it stands at place 0 or 1.
-    pub(super) fn encode(&self, place: u64) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.page_bytes as usize);
-        Header { id: place, flags: META, count: 0, overflow: 0 }.encode(&mut bytes);
-        bytes.extend_from_slice(&MAGIC.to_le_bytes());
-        bytes.extend_from_slice(&VERSION.to_le_bytes());
-        bytes.extend_from_slice(&self.page_bytes.to_le_bytes());
-        bytes.extend_from_slice(&[0; 4]);
-        for field in [self.root, self.root_sequence, self.freelist, self.high_water, self.txid] {
-            bytes.extend_from_slice(&field.to_le_bytes());
+    pub(super) fn encode(&self, place: u64) -> BytesMut {
+        let mut page = BytesMut::with_capacity(self.page_bytes as usize);
+        self.encode_to(place, &mut page);
+        page
+    }
+
+    /// Appends the same.
+    pub(super) fn encode_to(&self, place: u64, to: &mut BytesMut) {
+        let begin = to.len();
+        Header { id: place, flags: META, count: 0, overflow: 0 }.encode(to);
+        for field in [MAGIC, VERSION, self.page_bytes, 0] {
+            to.put_u32_le(field);
         }
-        let checksum = fnv(&bytes[HEADER..]);
-        bytes.extend_from_slice(&checksum.to_le_bytes());
-        bytes.resize(self.page_bytes as usize, 0);
-        bytes
+        for field in [self.root, self.root_sequence, self.freelist, self.high_water, self.txid] {
+            to.put_u64_le(field);
+        }
+        let checksum = fnv(&to[begin + HEADER..]);
+        to.put_u64_le(checksum);
+        to.resize(begin + self.page_bytes as usize, 0);
     }
 
     /// The size that etcd reports.

@@ -9,6 +9,7 @@
 
 mod check;
 mod compact;
+mod edit;
 mod error;
 mod free;
 mod meta;
@@ -171,19 +172,23 @@ impl Bolt {
 
     /// Makes changes of buckets, in order and durably, in one transaction. After an error of the
     /// disk nothing more can be written: the file holds this transaction or the one before it.
-    pub fn commit(&mut self, changes: &[BucketChange]) -> Result<Committed, BoltError> {
+    pub fn commit<C: Into<BucketChange>>(
+        &mut self,
+        changes: impl IntoIterator<Item = C>,
+    ) -> Result<Committed, BoltError> {
         let sequential = self.options.sequential;
         self.transact(|transaction| {
             let mut is_sequential = false;
             for change in changes {
-                let bucket = change.bucket.as_bytes();
-                let Some(value) = &change.value else {
-                    transaction.delete(bucket, &change.key)?;
+                let BucketChange { bucket, key, value } = change.into();
+                let name = bucket.as_bytes();
+                let Some(value) = value else {
+                    transaction.delete(name, &key)?;
                     continue;
                 };
-                transaction.put(bucket, change.key.clone(), value.clone())?;
-                if change.bucket == sequential && !is_sequential {
-                    transaction.fill_further(bucket)?;
+                transaction.put(name, key, value)?;
+                if bucket == sequential && !is_sequential {
+                    transaction.fill_further(name)?;
                     is_sequential = true;
                 }
             }
@@ -279,8 +284,7 @@ impl Shared {
             self.pager.write_pages(&made.pages)?;
             self.pager.sync()?;
         }
-        let place = meta.txid % 2;
-        self.pager.write_at(place * u64::from(meta.page_bytes), &meta.encode(place))?;
+        self.pager.write_meta(&meta)?;
         self.pager.sync()
     }
 

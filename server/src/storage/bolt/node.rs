@@ -5,6 +5,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::edit::{BranchEdit, LeafEdit};
 use super::free::Extent;
 use super::page::{BRANCH, BUCKET, BUCKET_HEAD, ELEMENT, HEADER, Header, LEAF, Page};
 
@@ -33,10 +34,13 @@ pub(super) struct Child {
     pub link: Link,
 }
 
+/// A page as it was read with what is new, or taken apart.
 #[derive(Debug)]
 pub(super) enum Elements {
     Leaf(Vec<Row>),
     Branch(Vec<Child>),
+    EditedLeaf(LeafEdit),
+    EditedBranch(BranchEdit),
 }
 
 #[derive(Debug)]
@@ -53,59 +57,109 @@ impl Node {
         Node { source: None, elements: Elements::Leaf(Vec::new()), is_unbalanced: false }
     }
 
-    pub(super) fn from_page(page: &Page, source: Option<Extent>) -> Node {
-        let elements = if page.is_leaf() {
-            let row = |index| Row {
-                key: page.key_bytes(index),
-                value: page.value(index),
-                is_bucket: page.is_bucket(index),
-            };
-            Elements::Leaf((0..page.len()).map(row).collect())
-        } else {
-            let child =
-                |index| Child { key: page.key_bytes(index), link: Link::Page(page.child(index)) };
-            Elements::Branch((0..page.len()).map(child).collect())
+    pub(super) fn from_page(page: Page, source: Option<Extent>) -> Node {
+        let elements = match page.is_leaf() {
+            true => Elements::EditedLeaf(LeafEdit::new(page)),
+            false => Elements::EditedBranch(BranchEdit::new(page)),
         };
         Node { source, elements, is_unbalanced: false }
     }
 
+    pub(super) fn is_leaf(&self) -> bool {
+        matches!(self.elements, Elements::Leaf(_) | Elements::EditedLeaf(_))
+    }
+
+    /// Makes a list of what an edited page holds.
+    pub(super) fn take_apart(&mut self) {
+        let elements = std::mem::replace(&mut self.elements, Elements::Leaf(Vec::new()));
+        self.elements = match elements {
+            Elements::EditedLeaf(edit) => Elements::Leaf(edit.take_apart()),
+            Elements::EditedBranch(edit) => Elements::Branch(edit.take_apart()),
+            lists => lists,
+        };
+    }
+
+    /// The rows of a leaf, taken apart.
+    pub(super) fn rows(&mut self) -> &mut Vec<Row> {
+        self.take_apart();
+        match &mut self.elements {
+            Elements::Leaf(rows) => rows,
+            _ => unreachable!("it is a leaf"),
+        }
+    }
+
+    /// Where a branch leads for a key.
+    pub(super) fn below(&mut self, key: &[u8]) -> &mut Link {
+        match &mut self.elements {
+            Elements::Branch(children) => {
+                let place = child_of(children, key);
+                &mut children[place].link
+            }
+            Elements::EditedBranch(edit) => edit.link(key),
+            _ => unreachable!("it is a branch"),
+        }
+    }
+
+    /// Whether something was taken from it, or from a node below.
+    pub(super) fn is_upset(&self) -> bool {
+        let is_upset = |link: &Link| matches!(link, Link::Node(node) if node.is_upset());
+        self.is_unbalanced
+            || match &self.elements {
+                Elements::Leaf(_) | Elements::EditedLeaf(_) => false,
+                Elements::Branch(children) => children.iter().any(|child| is_upset(&child.link)),
+                Elements::EditedBranch(edit) => edit.below.iter().any(|(_, link)| is_upset(link)),
+            }
+    }
+
     /// The bytes that its page would take.
     pub(super) fn size(&self) -> usize {
-        HEADER
-            + match &self.elements {
-                Elements::Leaf(rows) => rows.iter().map(Row::size).sum::<usize>(),
-                Elements::Branch(children) => {
-                    children.iter().map(|child| ELEMENT + child.key.len()).sum()
-                }
+        match &self.elements {
+            Elements::Leaf(rows) => HEADER + rows.iter().map(Row::size).sum::<usize>(),
+            Elements::Branch(children) => {
+                HEADER + children.iter().map(|child| ELEMENT + child.key.len()).sum::<usize>()
             }
+            Elements::EditedLeaf(edit) => edit.size(),
+            Elements::EditedBranch(edit) => edit.page.used(),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
         match &self.elements {
             Elements::Leaf(rows) => rows.len(),
             Elements::Branch(children) => children.len(),
+            Elements::EditedLeaf(edit) => edit.len(),
+            Elements::EditedBranch(edit) => edit.page.len(),
         }
     }
 
     /// Whether it is large enough to stay as it is.
     pub(super) fn is_sound(&self, page_bytes: usize) -> bool {
-        let keys_min = match &self.elements {
-            Elements::Leaf(_) => 1,
-            Elements::Branch(_) => 2,
-        };
+        let keys_min = if self.is_leaf() { 1 } else { 2 };
         self.len() > keys_min && self.size() > page_bytes / 4
     }
 
     /// The value of a bucket that holds nothing but this node, if it is small enough.
     pub(super) fn inline(&self, sequence: u64, page_bytes: usize) -> Option<Bytes> {
-        let Elements::Leaf(rows) = &self.elements else { return None };
-        if rows.iter().any(|row| row.is_bucket) || self.size() > page_bytes / 4 {
+        if !self.is_leaf() || self.size() > page_bytes / 4 {
+            return None;
+        }
+        let has_buckets = match &self.elements {
+            Elements::EditedLeaf(edit) => edit.has_buckets(),
+            Elements::Leaf(rows) => rows.iter().any(|row| row.is_bucket),
+            _ => false,
+        };
+        if has_buckets {
             return None;
         }
         let mut value = BytesMut::with_capacity(BUCKET_HEAD + self.size());
         value.put_u64_le(0);
         value.put_u64_le(sequence);
-        encode_leaf(&mut value, Place { id: 0, overflow: 0 }, rows);
+        let place = Place { id: 0, overflow: 0 };
+        match &self.elements {
+            Elements::EditedLeaf(edit) => edit.encode(&mut value, place),
+            Elements::Leaf(rows) => encode_leaf(&mut value, place, rows),
+            _ => return None,
+        }
         Some(value.freeze())
     }
 }
@@ -122,6 +176,11 @@ impl Row {
     pub(super) fn size(&self) -> usize {
         ELEMENT + self.key.len() + self.value.len()
     }
+}
+
+/// Whether elements of this number and size, which comes with the header, stay on one page.
+pub(super) fn stays_one(len: usize, size: usize, page_bytes: usize) -> bool {
+    len <= KEYS_MIN * 2 || size < page_bytes
 }
 
 /// How many elements each page gets when elements of these sizes are laid out: a page is filled up
@@ -169,7 +228,7 @@ fn count(elements: usize) -> u16 {
     u16::try_from(elements).expect("a page of the largest size holds fewer elements")
 }
 
-fn encode_header(to: &mut BytesMut, place: Place, flags: u16, elements: usize) {
+pub(super) fn encode_header(to: &mut BytesMut, place: Place, flags: u16, elements: usize) {
     let header = Header { id: place.id, flags, count: count(elements), overflow: place.overflow };
     header.encode(to);
 }
@@ -177,14 +236,22 @@ fn encode_header(to: &mut BytesMut, place: Place, flags: u16, elements: usize) {
 /// Appends the page of a leaf.
 pub(super) fn encode_leaf(to: &mut BytesMut, place: Place, rows: &[Row]) {
     encode_header(to, place, LEAF, rows.len());
-    let mut at = ELEMENT * rows.len();
+    put_leaf_table(to, ELEMENT * rows.len(), rows);
+    put_rows(to, rows);
+}
+
+/// Appends the elements of rows; from where the first stands it is so far to its key.
+pub(super) fn put_leaf_table(to: &mut BytesMut, mut distance: usize, rows: &[Row]) {
     for row in rows {
         to.put_u32_le(if row.is_bucket { BUCKET } else { 0 });
-        to.put_u32_le(at as u32);
+        to.put_u32_le(distance as u32);
         to.put_u32_le(row.key.len() as u32);
         to.put_u32_le(row.value.len() as u32);
-        at = at + row.key.len() + row.value.len() - ELEMENT;
+        distance = distance + row.key.len() + row.value.len() - ELEMENT;
     }
+}
+
+pub(super) fn put_rows(to: &mut BytesMut, rows: &[Row]) {
     for row in rows {
         to.put_slice(&row.key);
         to.put_slice(&row.value);
@@ -194,15 +261,19 @@ pub(super) fn encode_leaf(to: &mut BytesMut, place: Place, rows: &[Row]) {
 /// Appends the page of a branch.
 pub(super) fn encode_branch(to: &mut BytesMut, place: Place, children: &[(Bytes, u64)]) {
     encode_header(to, place, BRANCH, children.len());
-    let mut at = ELEMENT * children.len();
-    for (key, id) in children {
-        to.put_u32_le(at as u32);
-        to.put_u32_le(key.len() as u32);
-        to.put_u64_le(*id);
-        at = at + key.len() - ELEMENT;
-    }
+    put_branch_table(to, ELEMENT * children.len(), children);
     for (key, _) in children {
         to.put_slice(key);
+    }
+}
+
+/// Appends the elements of children; from where the first stands it is so far to its key.
+pub(super) fn put_branch_table(to: &mut BytesMut, mut distance: usize, children: &[(Bytes, u64)]) {
+    for (key, id) in children {
+        to.put_u32_le(distance as u32);
+        to.put_u32_le(key.len() as u32);
+        to.put_u64_le(*id);
+        distance = distance + key.len() - ELEMENT;
     }
 }
 

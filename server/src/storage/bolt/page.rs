@@ -146,6 +146,10 @@ impl Page {
         &self.bytes
     }
 
+    pub(super) fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+
     fn key_range(&self, index: usize) -> Range<usize> {
         let at = HEADER + index * ELEMENT;
         let field = if self.is_leaf { at + 4 } else { at };
@@ -153,9 +157,18 @@ impl Page {
         from..from + u32_at(&self.bytes, field + 4) as usize
     }
 
-    fn value_range(&self, index: usize) -> Range<usize> {
+    pub(super) fn value_range(&self, index: usize) -> Range<usize> {
         let from = self.key_range(index).end;
         from..from + u32_at(&self.bytes, HEADER + index * ELEMENT + 12) as usize
+    }
+
+    /// Where its last element ends: nothing follows.
+    pub(super) fn used(&self) -> usize {
+        match self.count {
+            0 => HEADER,
+            count if self.is_leaf => self.value_range(count - 1).end,
+            count => self.key_range(count - 1).end,
+        }
     }
 
     pub(super) fn key(&self, index: usize) -> &[u8] {
@@ -169,6 +182,11 @@ impl Page {
     /// The value of a leaf's element.
     pub(super) fn value(&self, index: usize) -> Bytes {
         self.bytes.slice(self.value_range(index))
+    }
+
+    /// How long that is.
+    pub(super) fn value_len(&self, index: usize) -> usize {
+        u32_at(&self.bytes, HEADER + index * ELEMENT + 12) as usize
     }
 
     /// Whether a leaf's element is a bucket.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::ErrorKind;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::error::{BoltError, PageFault};
 use super::meta::{META_END, Meta, MetaFault};
@@ -18,6 +18,8 @@ const PAGE_BYTES_MIN: u32 = 512;
 const PAGE_BYTES_MAX: u32 = 1 << 20;
 /// Pages that lie side by side are written together up to this.
 const RUN_BYTES_MAX: usize = 64 << 10;
+/// Buffers of pages that left the cache, kept for pages to come.
+const SPARE_MAX: usize = 8;
 
 /// An open file of pages.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub(super) struct Pager {
     path: String,
     page_bytes: usize,
     cache: Cache,
+    /// Pages that lie side by side, on their way to the file.
+    run: Vec<u8>,
 }
 
 /// A file's pages in memory.
@@ -63,7 +67,8 @@ impl Pager {
             Err(error) => return Err(BoltError::io("flock", path)(error)),
         }
         let cache = Cache::new(cache_bytes);
-        Ok(Pager { map: None, file, path: path.to_owned(), page_bytes: 0, cache })
+        let run = Vec::new();
+        Ok(Pager { map: None, file, path: path.to_owned(), page_bytes: 0, cache, run })
     }
 
     pub(super) fn path(&self) -> &str {
@@ -91,7 +96,7 @@ impl Pager {
         let meta =
             |txid| Meta { page_bytes, root: 3, root_sequence, freelist, high_water: 4, txid };
         let mut bytes = meta(0).encode(0);
-        bytes.append(&mut meta(1).encode(1));
+        meta(1).encode_to(1, &mut bytes);
         for (id, flags) in [(2, FREELIST), (3, LEAF)] {
             Header { id, flags, count: 0, overflow: 0 }.encode(&mut bytes);
             bytes.resize((id as usize + 1) * self.page_bytes, 0);
@@ -271,9 +276,16 @@ impl Pager {
         BoltError::Page { path: self.path.clone(), page, fault }
     }
 
+    /// An empty buffer with room for so many pages.
+    pub(super) fn buffer(&mut self, pages: usize) -> BytesMut {
+        let spare = if pages == 1 { self.cache.spare.pop() } else { None };
+        spare.unwrap_or_else(|| BytesMut::with_capacity(pages * self.page_bytes))
+    }
+
     /// Writes pages, which ascend; what lies side by side goes in one write.
     pub(super) fn write_pages(&mut self, pages: &[(u64, Bytes)]) -> Result<(), BoltError> {
-        let mut run: Vec<u8> = Vec::new();
+        let mut run = std::mem::take(&mut self.run);
+        run.clear();
         let mut from = 0;
         for (place, (id, bytes)) in pages.iter().enumerate() {
             let at = id * self.page_bytes as u64;
@@ -292,7 +304,18 @@ impl Pager {
                 run.clear();
             }
         }
+        self.run = run;
         Ok(())
+    }
+
+    /// Writes a meta page at its place.
+    pub(super) fn write_meta(&mut self, meta: &Meta) -> Result<(), BoltError> {
+        let place = meta.txid % 2;
+        let mut page = self.buffer(1);
+        meta.encode_to(place, &mut page);
+        let written = self.write_at(place * u64::from(meta.page_bytes), &page);
+        self.cache.keep_spare(page);
+        written
     }
 
     /// Takes written pages into the cache.
@@ -324,6 +347,8 @@ struct Cache {
     held: usize,
     pages: BTreeMap<u64, Slot>,
     round: VecDeque<u64>,
+    /// Empty buffers of one page.
+    spare: Vec<BytesMut>,
 }
 
 #[derive(Debug)]
@@ -334,7 +359,8 @@ struct Slot {
 
 impl Cache {
     fn new(limit: usize) -> Cache {
-        Cache { limit, held: 0, pages: BTreeMap::new(), round: VecDeque::new() }
+        let (pages, round) = (BTreeMap::new(), VecDeque::new());
+        Cache { limit, held: 0, pages, round, spare: Vec::new() }
     }
 
     fn get(&mut self, id: u64) -> Option<Page> {
@@ -347,7 +373,7 @@ impl Cache {
         let id = page.id();
         self.held += page.bytes().len();
         match self.pages.insert(id, Slot { page, is_used: false }) {
-            Some(old) => self.held -= old.page.bytes().len(),
+            Some(old) => self.gone(old),
             None => self.round.push_back(id),
         }
         while self.held > self.limit {
@@ -358,10 +384,29 @@ impl Cache {
                     self.round.push_back(id);
                 }
                 _ => {
-                    let slot = self.pages.remove(&id);
-                    self.held -= slot.map_or(0, |slot| slot.page.bytes().len());
+                    if let Some(slot) = self.pages.remove(&id) {
+                        self.gone(slot);
+                    }
                 }
             }
+        }
+    }
+
+    /// A page has left. If nobody else looks at it, its buffer is used again; a long one is not.
+    fn gone(&mut self, slot: Slot) {
+        let bytes = slot.page.into_bytes();
+        self.held -= bytes.len();
+        if Header::decode(&bytes).overflow == 0
+            && let Ok(buffer) = bytes.try_into_mut()
+        {
+            self.keep_spare(buffer);
+        }
+    }
+
+    fn keep_spare(&mut self, mut buffer: BytesMut) {
+        buffer.clear();
+        if self.spare.len() < SPARE_MAX {
+            self.spare.push(buffer);
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::Shared;
 use super::error::{BoltError, PageFault};
@@ -144,10 +144,10 @@ impl ReadTx {
         })
     }
 
-    fn metas(&self) -> Vec<u8> {
+    fn metas(&self) -> BytesMut {
         let mut bytes = self.meta.encode(0);
         let before = Meta { txid: self.meta.txid.saturating_sub(1), ..self.meta };
-        bytes.append(&mut before.encode(1));
+        before.encode_to(1, &mut bytes);
         bytes
     }
 

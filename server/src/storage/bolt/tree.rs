@@ -6,10 +6,11 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::edit::{self, BranchEdit, LeafEdit, encode_branch_edit};
 use super::error::{BoltError, PageFault};
 use super::free::{Extent, Freelist};
 use super::node::{
-    Child, Elements, Link, Node, Place, Row, child_of, encode_branch, encode_leaf, split,
+    Child, Elements, Link, Node, Place, Row, child_of, encode_branch, encode_leaf, split, stays_one,
 };
 use super::page::{ELEMENT, HEADER, Page};
 use super::pager::Pager;
@@ -52,7 +53,7 @@ impl Work<'_> {
         if let Link::Page(id) = *link {
             let page = self.load(id)?;
             let pages = (page.bytes().len() / self.pager.page_bytes()) as u64;
-            let node = Node::from_page(&page, Some(Extent { id, pages }));
+            let node = Node::from_page(page, Some(Extent { id, pages }));
             *link = Link::Node(Box::new(node));
         }
         match link {
@@ -80,7 +81,12 @@ impl Work<'_> {
                         let place = rows.binary_search_by(|row| row.key[..].cmp(key));
                         return Ok(place.ok().map(|place| rows[place].clone()));
                     }
+                    Elements::EditedLeaf(edit) => return Ok(edit.get(key)),
                     Elements::Branch(children) => link = &children[child_of(children, key)].link,
+                    Elements::EditedBranch(edit) => match edit.find(key) {
+                        Ok(below) => link = below,
+                        Err(page) => return self.get_from_page(page, key),
+                    },
                 },
             }
         }
@@ -104,21 +110,14 @@ impl Work<'_> {
     }
 
     /// The leaf in which a key is, or would stand, with all above it read.
-    fn leaf<'l>(
-        &mut self,
-        root: &'l mut Link,
-        key: &[u8],
-    ) -> Result<(&'l mut Vec<Row>, &'l mut bool), BoltError> {
+    fn leaf<'l>(&mut self, root: &'l mut Link, key: &[u8]) -> Result<&'l mut Node, BoltError> {
         let mut link = root;
         for _ in 0..DEPTH_MAX {
             let node = self.node(link)?;
-            match &mut node.elements {
-                Elements::Leaf(rows) => return Ok((rows, &mut node.is_unbalanced)),
-                Elements::Branch(children) => {
-                    let place = child_of(children, key);
-                    link = &mut children[place].link;
-                }
+            if node.is_leaf() {
+                return Ok(node);
             }
+            link = node.below(key);
         }
         Err(self.too_deep(link))
     }
@@ -129,8 +128,16 @@ impl Work<'_> {
         root: &mut Link,
         put: Put,
     ) -> Result<Result<(), Incompatible>, BoltError> {
-        let (rows, _) = self.leaf(root, &put.key)?;
-        let row = Row { key: put.key, value: put.value, is_bucket: put.is_bucket };
+        let leaf = self.leaf(root, &put.key)?;
+        let mut row = Row { key: put.key, value: put.value, is_bucket: put.is_bucket };
+        if let Elements::EditedLeaf(edit) = &mut leaf.elements {
+            row = match edit.put(row) {
+                edit::Put::Done => return Ok(Ok(())),
+                edit::Put::Incompatible => return Ok(Err(Incompatible)),
+                edit::Put::Refused(row) => row,
+            };
+        }
+        let rows = leaf.rows();
         // Most keys are put behind all others.
         if rows.last().is_none_or(|last| last.key < row.key) {
             rows.push(row);
@@ -155,10 +162,11 @@ impl Work<'_> {
             Some(row) if row.is_bucket => return Ok(Err(Incompatible)),
             Some(_) => {}
         }
-        let (rows, is_unbalanced) = self.leaf(root, key)?;
+        let leaf = self.leaf(root, key)?;
+        let rows = leaf.rows();
         if let Ok(place) = rows.binary_search_by(|row| row.key[..].cmp(key)) {
             rows.remove(place);
-            *is_unbalanced = true;
+            leaf.is_unbalanced = true;
         }
         Ok(Ok(true))
     }
@@ -169,11 +177,13 @@ impl Work<'_> {
 
     /// Brings pages together from the root down, and makes the tree less deep where it can be.
     pub(super) fn rebalance(&mut self, root: &mut Link) -> Result<(), BoltError> {
-        if let Link::Node(node) = root {
-            self.settle(node, 0)?;
+        match root {
+            Link::Node(node) if node.is_upset() => self.settle(node, 0)?,
+            _ => return Ok(()),
         }
         loop {
             let Link::Node(node) = root else { return Ok(()) };
+            node.take_apart();
             let Elements::Branch(children) = &mut node.elements else { return Ok(()) };
             if !node.is_unbalanced || children.len() > 1 {
                 return Ok(());
@@ -193,12 +203,15 @@ impl Work<'_> {
 
     /// Brings together the children of a branch that are too small with their neighbours.
     fn settle(&mut self, node: &mut Node, depth: usize) -> Result<(), BoltError> {
+        node.take_apart();
         let Elements::Branch(children) = &mut node.elements else { return Ok(()) };
         if depth == DEPTH_MAX {
             return Err(self.too_deep(&Link::Page(node.source.map_or(0, |extent| extent.id))));
         }
         for child in children.iter_mut() {
-            if let Link::Node(below) = &mut child.link {
+            if let Link::Node(below) = &mut child.link
+                && below.is_upset()
+            {
                 self.settle(below, depth + 1)?;
             }
         }
@@ -232,11 +245,13 @@ impl Work<'_> {
         let mut right = children.remove(left + 1);
         let right = self.node(&mut right.link)?;
         let node = self.node(&mut children[left].link)?;
+        right.take_apart();
+        node.take_apart();
         match (&mut node.elements, &mut right.elements) {
             (Elements::Leaf(rows), Elements::Leaf(more)) => rows.append(more),
             (Elements::Branch(below), Elements::Branch(more)) => below.append(more),
-            (_, elements) => {
-                let flags = if matches!(elements, Elements::Leaf(_)) { 2 } else { 1 };
+            _ => {
+                let flags = if right.is_leaf() { 2 } else { 1 };
                 let page = right.source.map_or(0, |extent| extent.id);
                 return Err(self.pager.fault(page, PageFault::InvalidType { flags }));
             }
@@ -269,6 +284,8 @@ impl Work<'_> {
     ) -> Result<Vec<(Bytes, u64)>, BoltError> {
         self.give_up(node.source);
         match node.elements {
+            Elements::EditedLeaf(edit) => Ok(self.spill_leaf_edit(edit, fill_percent)),
+            Elements::EditedBranch(edit) => self.spill_branch_edit(edit, fill_percent),
             Elements::Leaf(rows) => Ok(self.write_leaves(&rows, fill_percent)),
             Elements::Branch(children) => {
                 let mut below = Vec::with_capacity(children.len() + 2);
@@ -283,6 +300,41 @@ impl Work<'_> {
                 Ok(self.write_branches(&below, fill_percent))
             }
         }
+    }
+
+    fn spill_leaf_edit(&mut self, edit: LeafEdit, fill_percent: usize) -> Vec<(Bytes, u64)> {
+        let Some(first) = edit.first_key() else { return Vec::new() };
+        let size = edit.size();
+        if !stays_one(edit.len(), size, self.pager.page_bytes()) {
+            return self.write_leaves(&edit.take_apart(), fill_percent);
+        }
+        let id = self.write_page(size, |page, place| edit.encode(page, place));
+        vec![(first, id)]
+    }
+
+    fn spill_branch_edit(
+        &mut self,
+        edit: BranchEdit,
+        fill_percent: usize,
+    ) -> Result<Vec<(Bytes, u64)>, BoltError> {
+        let BranchEdit { page, below } = edit;
+        let mut spilled = Vec::with_capacity(below.len());
+        for (place, link) in below {
+            if let Link::Node(node) = link {
+                spilled.push((place, self.spill_node(*node, fill_percent)?));
+            }
+        }
+        if let Some(behind) = edit::behind(&page, &spilled) {
+            let more = behind.iter().map(|(key, _)| ELEMENT + key.len()).sum::<usize>();
+            let (len, size) = (page.len() + behind.len(), page.used() + more);
+            if stays_one(len, size, self.pager.page_bytes()) {
+                let encode =
+                    |to: &mut _, place| encode_branch_edit(to, place, &page, &spilled, behind);
+                let id = self.write_page(size, encode);
+                return Ok(vec![(page.key_bytes(0), id)]);
+            }
+        }
+        Ok(self.write_branches(&edit::merged(&page, spilled), fill_percent))
     }
 
     fn write_leaves(&mut self, mut rows: &[Row], fill_percent: usize) -> Vec<(Bytes, u64)> {
@@ -328,7 +380,7 @@ impl Work<'_> {
     fn write_page(&mut self, size: usize, encode: impl FnOnce(&mut BytesMut, Place)) -> u64 {
         let pages = size.div_ceil(self.pager.page_bytes());
         let id = self.allocate(pages as u64);
-        let mut bytes = BytesMut::with_capacity(pages * self.pager.page_bytes());
+        let mut bytes = self.pager.buffer(pages);
         encode(&mut bytes, Place { id, overflow: (pages - 1) as u32 });
         bytes.resize(pages * self.pager.page_bytes(), 0);
         self.pages.push((id, bytes.freeze()));

@@ -1,7 +1,5 @@
 //! One transaction: changes gathered in memory, then new pages, a sync, the meta page, a sync.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 
 use super::error::{BoltError, PageFault};
@@ -46,7 +44,6 @@ pub(super) struct Transaction<'a> {
     /// The bucket of buckets.
     root: Link,
     open: Vec<Open>,
-    by_name: BTreeMap<Bytes, usize>,
 }
 
 impl<'a> Transaction<'a> {
@@ -66,7 +63,7 @@ impl<'a> Transaction<'a> {
             pages: Vec::new(),
         };
         let root = Link::Page(meta.root);
-        Transaction { work, meta, root, open: Vec::new(), by_name: BTreeMap::new() }
+        Transaction { work, meta, root, open: Vec::new() }
     }
 
     /// Puts a row into a bucket, which must be there.
@@ -124,14 +121,14 @@ impl<'a> Transaction<'a> {
     }
 
     fn add(&mut self, open: Open) -> usize {
-        self.by_name.insert(open.name.clone(), self.open.len());
         self.open.push(open);
         self.open.len() - 1
     }
 
     /// The place of a bucket among the open ones.
     fn bucket(&mut self, name: &[u8]) -> Result<usize, BoltError> {
-        if let Some(&place) = self.by_name.get(name) {
+        // There are few.
+        if let Some(place) = self.open.iter().position(|open| open.name == name) {
             return Ok(place);
         }
         let Some(row) = self.work.get(&self.root, name)? else {
@@ -144,7 +141,7 @@ impl<'a> Transaction<'a> {
         let value = BucketValue::parse(row.value)
             .map_err(|cause| self.work.pager.fault(page, PageFault::Bucket { index: 0, cause }))?;
         let tree = match value.inline {
-            Some(page) => Link::Node(Box::new(Node::from_page(&page, None))),
+            Some(page) => Link::Node(Box::new(Node::from_page(page, None))),
             None => Link::Page(value.root),
         };
         let (sequence, fill_percent) = (value.sequence, FILL_PERCENT);

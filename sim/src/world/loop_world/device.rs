@@ -425,7 +425,7 @@ impl Device {
                     let Some((_, Task::Write(write))) = self.tasks.pop_front() else { break };
                     writes.push(write);
                 }
-                ("database", Done::Database(backend.commit(&writes)?))
+                ("database", Done::Database(backend.commit(writes)?))
             }
             Task::Save(mark) => {
                 backend.save(writer, &mark)?;

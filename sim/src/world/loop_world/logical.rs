@@ -157,11 +157,11 @@ impl LogicalDatabase {
 }
 
 impl Database for LogicalDatabase {
-    fn commit(&mut self, changes: &[BucketChange]) -> Result<DatabaseSize, DatabaseError> {
+    fn commit(&mut self, changes: Vec<BucketChange>) -> Result<DatabaseSize, DatabaseError> {
         if self.has_failed {
             return Err(DatabaseError::Failed);
         }
-        self.state.apply(changes);
+        self.state.apply(&changes);
         self.number = self.engine.add(self.state.clone());
         let written = self.write();
         self.has_failed = written.is_err();

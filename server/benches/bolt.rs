@@ -43,7 +43,7 @@ fn commits(criterion: &mut Criterion) {
         group.bench_function(format!("commit of {count} puts"), |bencher| {
             bencher.iter(|| {
                 let changes = puts(count, &mut revision, 64);
-                bolt.commit(&changes).expect("memory takes it")
+                bolt.commit(changes).expect("memory takes it")
             });
         });
     }
@@ -55,7 +55,7 @@ fn scans(criterion: &mut Criterion) {
     let mut bolt = created(&disk);
     let mut revision = 0;
     for _ in 0..19 {
-        bolt.commit(&puts(10_000, &mut revision, 450)).expect("memory takes it");
+        bolt.commit(puts(10_000, &mut revision, 450)).expect("memory takes it");
     }
     let size = bolt.size_bytes();
     drop(bolt);

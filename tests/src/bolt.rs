@@ -227,7 +227,7 @@ fn the_body_of_a_snapshot_is_a_file_for_bbolt() {
     let mut body = Vec::new();
     for piece in tx.body(32 << 10) {
         body.extend_from_slice(&piece.unwrap());
-        bolt.commit(&[BucketChange {
+        bolt.commit([BucketChange {
             bucket: "meta",
             key: Bytes::from_static(b"later"),
             value: Some(body.clone().into()),

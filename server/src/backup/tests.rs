@@ -320,8 +320,8 @@ fn a_defragmented_database_holds_the_same_in_less() {
         };
         (0..100).map(change).collect::<Vec<_>>()
     };
-    bolt.commit(&filler(Some(vec![1; 3000].into()))).unwrap();
-    bolt.commit(&filler(None)).unwrap();
+    bolt.commit(filler(Some(vec![1; 3000].into()))).unwrap();
+    bolt.commit(filler(None)).unwrap();
     let before = bolt.size_bytes();
     drop(bolt);
     let mut lines = Vec::new();

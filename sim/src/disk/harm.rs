@@ -138,10 +138,10 @@ mod tests {
         for (round, value) in ["old".repeat(30), "new".repeat(30)].iter().enumerate() {
             let first = 2 + round as u64 * keys;
             let rows = (0..keys).map(|key| change(first + key, &format!("k{key}"), Some(value)));
-            bolt.commit(&rows.collect::<Vec<_>>()).unwrap();
+            bolt.commit(rows).unwrap();
         }
         let last = 2 + 2 * keys;
-        bolt.commit(&[change(last, "gone", Some("x")), change(last + 1, "gone", None)]).unwrap();
+        bolt.commit([change(last, "gone", Some("x")), change(last + 1, "gone", None)]).unwrap();
         disk
     }
 

@@ -90,7 +90,7 @@ pub(super) fn save_snapshot(
         changes.extend(store.take_changes());
         if index % 40 == 0 {
             changes.extend(schema::consistent(index, 2));
-            bolt.commit(&std::mem::take(&mut changes)).unwrap();
+            bolt.commit(std::mem::take(&mut changes)).unwrap();
         }
     }
     while !store.compact_slice(50).1 {}

@@ -78,7 +78,8 @@ impl LeafEdit {
     }
 
     pub(super) fn put(&mut self, row: Row) -> Put {
-        if self.rows.last().is_some_and(|last| last.key < row.key) {
+        let last = self.rows.last().map(|last| &last.key[..]).or_else(|| self.page.last_key());
+        if last.is_none_or(|last| last < &row.key[..]) {
             self.rows.push(row);
             return Put::Done;
         }
@@ -266,7 +267,7 @@ mod tests {
     }
 
     fn row(number: u32, value: &[u8]) -> Row {
-        let is_bucket = number % 5 == 0;
+        let is_bucket = number.is_multiple_of(5);
         Row { key: key(number), value: Bytes::copy_from_slice(value), is_bucket }
     }
 

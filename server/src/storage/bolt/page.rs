@@ -175,6 +175,10 @@ impl Page {
         &self.bytes[self.key_range(index)]
     }
 
+    pub(super) fn last_key(&self) -> Option<&[u8]> {
+        Some(self.key(self.count.checked_sub(1)?))
+    }
+
     pub(super) fn key_bytes(&self, index: usize) -> Bytes {
         self.bytes.slice(self.key_range(index))
     }
@@ -216,6 +220,10 @@ impl Page {
 
     /// The element of a branch below which a key is, or would stand.
     pub(super) fn child_of(&self, key: &[u8]) -> usize {
+        // Most keys are put behind all others.
+        if self.last_key().is_some_and(|last| last <= key) {
+            return self.count - 1;
+        }
         self.find(key).unwrap_or_else(|after| after.saturating_sub(1))
     }
 }

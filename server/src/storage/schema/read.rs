@@ -45,6 +45,6 @@ pub fn hash_rows(tx: &ReadTx, scope: HashScope) -> Result<u32, BoltError> {
 /// Gives an empty database what a new member has before it has applied anything.
 pub fn initialize(database: &mut Bolt) -> Result<(), BoltError> {
     database.create_buckets(&CREATED)?;
-    database.commit(&[super::auth_revision(1)])?;
+    database.commit([super::auth_revision(1)])?;
     Ok(())
 }

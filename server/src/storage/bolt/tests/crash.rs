@@ -131,7 +131,7 @@ fn survives(bytes: Vec<u8>, states: &[Model], place: usize) {
     let mut bolt = Bolt::open(Rc::new(disk.clone()), PATH, SMALL).unwrap();
     let found = content(&bolt.read());
     assert!(states.contains(&found), "step {place}: neither the state before nor the one after");
-    bolt.commit(&[put("meta", b"after", b"the crash")]).unwrap();
+    bolt.commit([put("meta", b"after", b"the crash")]).unwrap();
     assert_eq!(bolt.check().unwrap(), []);
 }
 
@@ -243,7 +243,7 @@ fn after_an_error_of_the_disk_nothing_more_is_written_and_the_file_is_as_before_
         failures += 1;
         assert!(matches!(error, BoltError::Io { .. }), "{error}");
         let steps = recorder.steps.borrow().len();
-        assert!(matches!(bolt.commit(&[]), Err(BoltError::Failed)));
+        assert!(matches!(bolt.commit(&[] as &[BucketChange]), Err(BoltError::Failed)));
         assert_eq!(recorder.steps.borrow().len(), steps);
         assert_eq!(content(&bolt.read()), empty_model());
         drop(bolt);

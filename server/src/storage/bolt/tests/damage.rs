@@ -25,9 +25,9 @@ impl Image {
     fn new() -> Image {
         let (disk, mut bolt) = created(SMALL);
         let rows = (0..200u32).map(|n| put("key", &n.to_be_bytes(), &[n as u8; 20]));
-        bolt.commit(&rows.collect::<Vec<_>>()).unwrap();
-        bolt.commit(&[put("meta", b"a", b"1"), put("lease", b"large", &[9; 1500])]).unwrap();
-        bolt.commit(&[put("meta", b"a", b"2"), delete("lease", b"none")]).unwrap();
+        bolt.commit(rows).unwrap();
+        bolt.commit([put("meta", b"a", b"1"), put("lease", b"large", &[9; 1500])]).unwrap();
+        bolt.commit([put("meta", b"a", b"2"), delete("lease", b"none")]).unwrap();
         drop(bolt);
         let bytes = disk.read(PATH).unwrap();
         let metas = [Meta::decode(&bytes).unwrap(), Meta::decode(&bytes[PAGE..]).unwrap()];
@@ -331,8 +331,8 @@ fn a_list_of_free_pages_is_accepted_and_given_up_with_the_next_transaction() {
     assert_eq!(image.findings(), []);
     let mut bolt = image.opened().unwrap();
     let before = bolt.in_use_bytes();
-    bolt.commit(&[]).unwrap();
-    let committed = bolt.commit(&[]).unwrap();
+    bolt.commit(&[] as &[BucketChange]).unwrap();
+    let committed = bolt.commit(&[] as &[BucketChange]).unwrap();
     assert_eq!(committed.in_use_bytes, before - PAGE as u64);
     assert_eq!(bolt.shared.borrow().meta.freelist, NO_FREELIST);
     assert_eq!(bolt.check().unwrap(), []);
@@ -453,5 +453,5 @@ fn a_file_that_is_cut_off_while_it_is_open_is_no_reason_to_panic() {
     assert!(error.to_string().ends_with("past the end of the file"), "{error}");
     assert!(tx.rows(b"key").is_err());
     assert!(tx.body(100).last().unwrap().is_err());
-    assert!(bolt.commit(&[put("key", b"a", b"b")]).is_err());
+    assert!(bolt.commit([put("key", b"a", b"b")]).is_err());
 }

@@ -78,12 +78,12 @@ fn rows_from_a_key_begin_there() {
 #[test]
 fn a_bucket_that_is_emptied_takes_no_page_and_its_pages_are_used_again() {
     let (_, mut bolt) = created(SMALL);
-    let empty = bolt.commit(&[]).unwrap().in_use_bytes;
+    let empty = bolt.commit(&[] as &[BucketChange]).unwrap().in_use_bytes;
     let all: Vec<_> = (0..2000u32).map(|n| put("key", &n.to_be_bytes(), b"value")).collect();
     let none: Vec<_> = (0..2000u32).map(|n| delete("key", &n.to_be_bytes())).collect();
     bolt.commit(&all).unwrap();
     let before = bolt.commit(&none).unwrap().in_use_bytes;
-    let after = bolt.commit(&[]).unwrap().in_use_bytes;
+    let after = bolt.commit(&[] as &[BucketChange]).unwrap().in_use_bytes;
     assert!(before > after, "what a transaction gives up is in use until the next");
     assert!(after <= empty);
     let size = bolt.size_bytes();
@@ -98,13 +98,13 @@ fn a_bucket_that_is_emptied_takes_no_page_and_its_pages_are_used_again() {
 fn a_pinned_state_keeps_its_pages_until_it_is_dropped() {
     let (_, mut bolt) = created(SMALL);
     let change = |n: u32| [put("meta", b"consistent_index", &[n as u8; 400])];
-    bolt.commit(&change(0)).unwrap();
+    bolt.commit(change(0)).unwrap();
     let tx = bolt.read();
-    let sizes: Vec<u64> = (1..8).map(|n| bolt.commit(&change(n)).unwrap().size_bytes).collect();
+    let sizes: Vec<u64> = (1..8).map(|n| bolt.commit(change(n)).unwrap().size_bytes).collect();
     assert_eq!(tx.get(b"meta", b"consistent_index").unwrap().unwrap()[..], [0; 400]);
     assert!(sizes.is_sorted() && sizes[6] > sizes[0], "{sizes:?}");
     drop(tx);
-    let sizes: Vec<u64> = (1..8).map(|n| bolt.commit(&change(n)).unwrap().size_bytes).collect();
+    let sizes: Vec<u64> = (1..8).map(|n| bolt.commit(change(n)).unwrap().size_bytes).collect();
     assert!(sizes.iter().all(|size| *size == sizes[0]), "{sizes:?}");
 }
 
@@ -120,13 +120,13 @@ fn what_cannot_be_stored_is_refused_and_nothing_of_its_transaction_is_kept() {
         (delete("auth", b"a"), "bucket not found"),
     ];
     for (change, text) in refused {
-        let error = bolt.commit(&[good.clone(), change]).unwrap_err();
+        let error = bolt.commit([good.clone(), change]).unwrap_err();
         assert_eq!(error.to_string(), text);
         assert_eq!(content(&bolt.read()), empty_model());
     }
     let error = bolt.create_buckets(&[""]).unwrap_err();
     assert!(matches!(error, BoltError::BucketNameRequired));
-    bolt.commit(&[put("key", &long[1..], b"1"), delete("key", b"none")]).unwrap();
+    bolt.commit([put("key", &long[1..], b"1"), delete("key", b"none")]).unwrap();
     assert_eq!(bolt.check().unwrap(), []);
 }
 
@@ -150,6 +150,6 @@ fn a_disk_of_a_small_map_grows_with_it() {
     let options = BoltOptions { map_bytes: 0, ..BoltOptions::ETCD };
     let (disk, mut bolt) = created(options);
     assert_eq!(disk.read(PATH).unwrap().len(), 32 << 10);
-    bolt.commit(&[put("key", b"a", &[7; 40_000])]).unwrap();
+    bolt.commit([put("key", b"a", &[7; 40_000])]).unwrap();
     assert_eq!(disk.read(PATH).unwrap().len(), 64 << 10);
 }

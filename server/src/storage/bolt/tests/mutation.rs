@@ -70,7 +70,7 @@ fn open_and_continue(bytes: Vec<u8>) -> bool {
     let before: Vec<Rows> = tx.buckets().unwrap().iter().map(|name| all(&tx, name)).collect();
     let _ = bolt.create_buckets(&["key"]);
     let change = put("key", b"next", b"value");
-    if bolt.commit(&[change]).is_ok() {
+    if bolt.commit([change]).is_ok() {
         assert_eq!(bolt.check().unwrap(), []);
         let names = tx.buckets().unwrap();
         let again: Vec<Rows> = names.iter().map(|name| all(&tx, name)).collect();

@@ -140,6 +140,18 @@ pub(super) fn origin(
     }
 }
 
+/// The revision that a restored cluster began at.
+pub(super) fn begun_at(history: &History, era: usize) -> Option<i64> {
+    let restored = history.restored.get(era.checked_sub(1)?)?;
+    match &history.operations.get(restored.saved.0 as usize)?.outcome {
+        Some(Outcome::Ok(reply)) => match reply.body {
+            Body::Snapshot { revision, .. } => Some(revision + restored.bumped),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// Puts what a snapshot of a cluster held before what a cluster did that began from it.
 fn inherit(
     history: &History,
@@ -239,4 +251,13 @@ pub(super) fn merge(reports: Vec<CheckReport>) -> CheckReport {
         merged.undecided |= report.undecided;
     }
     merged
+}
+
+/// A checker's report, followed by what it says of all clusters together.
+pub(super) fn joined(mut report: CheckReport, across: CheckReport) -> CheckReport {
+    report.findings.extend(across.findings);
+    report.checked.extend(across.checked);
+    report.not_checked.extend(across.not_checked);
+    report.undecided |= across.undecided;
+    report
 }

@@ -77,7 +77,17 @@ pub fn all(
                 }
                 _ => cluster.check(checker),
             });
-            eras::merge(reports.collect())
+            let merged = eras::merge(reports.collect());
+            match checker {
+                Checker::Informers => {
+                    let owners = eras::Owners::of(history, internals);
+                    let timelines: Vec<_> =
+                        clusters.iter().map(|it| it.linear.timeline.as_ref()).collect();
+                    let across = informers::carried(history, &owners, &timelines);
+                    eras::joined(merged, across)
+                }
+                _ => merged,
+            }
         }
     };
     selected().map(of_all).collect()

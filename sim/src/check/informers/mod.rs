@@ -7,6 +7,7 @@
 //! caches and lists at the same revision; where an order of effects is known, also against that.
 
 mod cache;
+mod carried;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,8 @@ use super::linearizability::{Basis, Timeline};
 use super::report::{Evidence, Report};
 use super::watch::{Acknowledged, owed_since};
 use crate::model::Span;
+
+pub(super) use carried::check as carried;
 
 /// Checks every informer.
 pub(super) fn check(history: &History, timeline: Option<&Timeline>) -> CheckReport {

@@ -1,7 +1,8 @@
 //! Clusters that began from saved snapshots: the snapshot is the state that the cluster had which
 //! it was taken from, with all that the member had told before; and no client that goes on with
-//! what it knew is told an older revision than before, nor is a lock's or an election's token given
-//! to two. No member that was left out takes part.
+//! what it knew is told an older revision than before, nor watches on from a revision that the new
+//! cluster has not reached, nor is a lock's or an election's token given to two. No member that was
+//! left out takes part.
 //!
 //! What a snapshot holds is compared with the model of the log at the index that the snapshot
 //! claims: its revision must be the model's. That members begin from that state is seen by the
@@ -9,6 +10,7 @@
 
 #[cfg(test)]
 mod tests;
+mod watches;
 
 use std::collections::BTreeMap;
 
@@ -39,6 +41,7 @@ pub(super) fn check(history: &History, internals: Option<&Internals>, eras: &[Er
     if !history.restored.is_empty() {
         carried(history, &owners, &mut report);
         given_again(eras, &mut report);
+        watches::check(history, &owners, &mut report);
         shared(history, &owners, &mut report);
         hashes(history, &owners, &mut report);
     }

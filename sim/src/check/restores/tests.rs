@@ -1,8 +1,8 @@
 //! Hand-written runs in which a cluster began from a snapshot of another.
 
 use detsim_reports::record::{
-    Applied, Blob, Body, Call, CheckReport, Command, Committed, Header, KeyValue, OpId, Outcome,
-    Put, Reply, Restored,
+    Applied, Blob, Body, Call, CheckReport, ClientId, Command, Committed, Event, Header, KeyValue,
+    OpId, Outcome, Put, Reply, Restored, Watch, WatchMessage,
 };
 
 use crate::check::script::{Script, kv, put, us};
@@ -55,6 +55,46 @@ fn what_was_saved_is_there_and_what_came_later_is_lawfully_gone() {
     entry(&mut script, 121, Command::Client(put("b", "3")), Some(again));
     script.get(130, 132, "b", Some(kv("b", "3", 3, 3, 1)), 3);
     assert_eq!(rules(&script), Vec::<String>::new());
+}
+
+/// A watch of `b` by one client, with what it receives after its creation.
+fn watch(script: &mut Script, at: u64, start: i64, told: i64, then: &[WatchMessage]) {
+    let call =
+        Call::Watch(Watch { key: Blob::text("b"), start_revision: start, ..Watch::default() });
+    let op = script.invoke(at, call);
+    script.history.operations[op.0 as usize].client = ClientId(99);
+    let created = WatchMessage { revision: told, created: true, ..WatchMessage::default() };
+    for message in std::iter::once(&created).chain(then) {
+        script.watched(op, at + 1, message.clone());
+    }
+    script.answer(op, at + 2, told, Body::WatchClosed);
+}
+
+#[test]
+fn who_goes_on_watching_is_refused_or_knows_no_more_than_the_cluster() {
+    let put = |key: KeyValue| WatchMessage {
+        revision: key.mod_revision,
+        events: vec![Event { is_delete: false, kv: key, prev_kv: None }],
+        ..WatchMessage::default()
+    };
+    let gone = WatchMessage {
+        revision: 1002,
+        canceled: true,
+        compact_revision: 1002,
+        ..WatchMessage::default()
+    };
+    let run = |known: i64, bumped: i64, told: i64, then: &[WatchMessage]| {
+        let (mut script, save) = saved();
+        let events = [put(kv("b", "2", 3, 3, 1))];
+        watch(&mut script, 40, 2, 3, if known == 3 { &events } else { &[] });
+        restored(&mut script, save, bumped);
+        watch(&mut script, 110, known + 1, told, then);
+        rules(&script).contains(&"restores/watch-ahead-of-cluster".to_owned())
+    };
+    assert!(run(3, 0, 2, &[]), "it waits for what others have had");
+    assert!(!run(1, 0, 2, &[]), "what it knows was saved");
+    assert!(!run(3, 1000, 1002, &[gone]), "it is refused");
+    assert!(!run(3, 0, 3, &[]), "others have had the revision");
 }
 
 #[test]

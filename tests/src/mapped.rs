@@ -72,7 +72,7 @@ fn values_outlive_the_pages_that_they_were_read_from() {
         bolt.create_buckets(&[BUCKET]).unwrap();
         commit(&mut bolt, &mut random, 2 * ROWS);
         drop(bolt);
-        let mut bolt = Bolt::open(folder.disk(), "d/db", options(page_bytes)).unwrap();
+        let mut bolt = Bolt::open_mapped(folder.disk(), "d/db", options(page_bytes)).unwrap();
         let mut held = read(&bolt);
         assert!(held.len() > ROWS as usize / 2);
         let copies: BTreeMap<Vec<u8>, Vec<u8>> =
@@ -92,7 +92,7 @@ fn values_outlive_the_pages_that_they_were_read_from() {
         folder.disk().rename("d/copy", "d/db").unwrap();
         drop(bolt);
         assert!(unchanged(&held), "{page_bytes}: its file is gone");
-        let bolt = Bolt::open(folder.disk(), "d/db", options(page_bytes)).unwrap();
+        let bolt = Bolt::open_mapped(folder.disk(), "d/db", options(page_bytes)).unwrap();
         assert_eq!(read(&bolt), now);
         assert!(bolt.check().unwrap().is_empty());
         drop(bolt);
@@ -109,11 +109,11 @@ fn a_file_that_another_handle_goes_on_to_write_does_not_change_what_was_read() {
     bolt.create_buckets(&[BUCKET]).unwrap();
     commit(&mut bolt, &mut random, ROWS);
     drop(bolt);
-    let bolt = Bolt::open(folder.disk(), "d/db", options(4096)).unwrap();
+    let bolt = Bolt::open_mapped(folder.disk(), "d/db", options(4096)).unwrap();
     let held = read(&bolt);
     drop(bolt);
     let copies: Vec<Vec<u8>> = held.iter().map(|(_, value)| value.to_vec()).collect();
-    let mut bolt = Bolt::open(folder.disk(), "d/db", options(4096)).unwrap();
+    let mut bolt = Bolt::open_mapped(folder.disk(), "d/db", options(4096)).unwrap();
     for _ in 0..20 {
         commit(&mut bolt, &mut random, ROWS);
     }

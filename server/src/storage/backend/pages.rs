@@ -31,7 +31,7 @@ impl Engine for BoltEngine {
     }
 
     fn open(&self, disk: &Rc<dyn Disk>, path: &Path) -> Result<Box<dyn Database>, DatabaseError> {
-        let mut bolt = Bolt::open(Rc::clone(disk), path, self.options)?;
+        let mut bolt = Bolt::open_mapped(Rc::clone(disk), path, self.options)?;
         let buckets = bolt.read().buckets()?;
         // A file without bytes is an empty database, to etcd too.
         if buckets.is_empty() {

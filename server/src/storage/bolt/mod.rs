@@ -79,6 +79,9 @@ pub struct Committed {
 /// What the database and its readers have together.
 #[derive(Debug)]
 struct Shared {
+    /// What was read when the file was opened and has cost no copies, until somebody takes it or a
+    /// transaction begins. It ends before the pager, which would keep its pages.
+    opened: LeavesByRoot,
     pager: Pager,
     meta: Meta,
     free: Freelist,
@@ -87,9 +90,6 @@ struct Shared {
     file_bytes: u64,
     map_bytes: u64,
     has_failed: bool,
-    /// What was read when the file was opened and has cost no copies, until somebody takes it or a
-    /// transaction begins.
-    opened: LeavesByRoot,
 }
 
 /// A database, open for writing; it holds the file's lock.
@@ -102,11 +102,25 @@ pub struct Bolt {
 impl Bolt {
     /// Opens a database that exists; a file without bytes becomes an empty one.
     pub fn open(disk: Rc<dyn Disk>, path: &Path, options: BoltOptions) -> Result<Bolt, BoltError> {
-        let mut pager = Pager::open(&*disk, path, options.cache_bytes)?;
+        Bolt::over(Bolt::pager(&*disk, path, options)?, options, false)
+    }
+
+    /// The same for somebody who is going to hold what all of its rows say: where the disk can do
+    /// that, they share the pages of the file.
+    pub fn open_mapped(
+        disk: Rc<dyn Disk>,
+        path: &Path,
+        options: BoltOptions,
+    ) -> Result<Bolt, BoltError> {
+        Bolt::over(Bolt::pager(&*disk, path, options)?, options, true)
+    }
+
+    fn pager(disk: &dyn Disk, path: &Path, options: BoltOptions) -> Result<Pager, BoltError> {
+        let mut pager = Pager::open(disk, path, options.cache_bytes)?;
         if pager.file_bytes()? == 0 {
             pager.format(options.page_bytes)?;
         }
-        Bolt::over(pager, options)
+        Ok(pager)
     }
 
     /// Creates an empty database, with the directory it is in: it appears there whole or not at
@@ -130,7 +144,7 @@ impl Bolt {
             disk.sync_dir(dir).map_err(BoltError::io("fsync", dir))?;
         }
         pager.renamed(path);
-        Bolt::over(pager, options)
+        Bolt::over(pager, options, false)
     }
 
     /// Opens a database, or creates it where there is none.
@@ -145,12 +159,14 @@ impl Bolt {
         }
     }
 
-    fn over(mut pager: Pager, options: BoltOptions) -> Result<Bolt, BoltError> {
+    fn over(mut pager: Pager, options: BoltOptions, is_mapped: bool) -> Result<Bolt, BoltError> {
         let meta = pager.read_meta()?;
         // Whoever wrote this meta page may have died before its sync. Pages that it gave up must
         // not be used again while the medium may still hold the meta page before it.
         pager.sync()?;
-        pager.map(&meta);
+        if is_mapped {
+            pager.map(&meta);
+        }
         let path = pager.path().to_owned();
         let mut refuse = |page, fault| {
             let path = path.clone();

@@ -88,14 +88,16 @@ pub fn draw(seed: u64, faults: Duration) -> Drawn {
     let timing = Timing::draw(streams);
     let size = *streams.stream("swarm/size").weigh(&SIZES);
     let many = *streams.stream("swarm/workloads").weigh(&WORKLOADS);
-    let workloads = named(VOCABULARY.workloads, many, streams, "swarm/workload");
+    let mut workloads = named(VOCABULARY.workloads, many, streams, "swarm/workload");
+    let is_long = streams.stream("swarm/long-histories").below(3) == 0 && lengthen(&mut workloads);
     let many = *streams.stream("swarm/nemeses").weigh(&NEMESES);
     let nemeses = named(VOCABULARY.nemeses, many, streams, "swarm/nemesis");
     let is_coded = streams.stream("codec").below(16) == 0;
     let database = *streams.stream("swarm/database").weigh(&DATABASES);
     let mut options = timing.options(is_coded);
     options.0.push(("database".to_owned(), Value::Words(vec![database.to_owned()])));
-    let window = *streams.stream("swarm/client-window").weigh(&WINDOWS);
+    let drawn = *streams.stream("swarm/client-window").weigh(&WINDOWS);
+    let window = if is_long { 4 << 20 } else { drawn };
     options.0.push(("client-window".to_owned(), Value::Size(window)));
     let mut stream = streams.stream("swarm/quota");
     let quota = (stream.below(8) == 0)
@@ -105,7 +107,8 @@ pub fn draw(seed: u64, faults: Duration) -> Drawn {
     let may_restore = database == "pages" && is_steady;
     let is_restored = streams.stream("swarm/restore").below(2) == 0 && may_restore;
     let spells = *streams.stream("swarm/spells").weigh(&[(3, 1_u32), (1, 2)]);
-    let flags = timing.flags().into_iter().chain(flags(streams)).chain(quota.clone()).collect();
+    let flags =
+        timing.flags().into_iter().chain(flags(streams, is_long)).chain(quota.clone()).collect();
 
     let members: Vec<String> = (1..=size).map(|place| format!("n{place}")).collect();
     let mut statements = vec![
@@ -135,6 +138,7 @@ pub fn draw(seed: u64, faults: Duration) -> Drawn {
     let mut features = features(size, &workloads, &nemeses, is_coded, &timing, spells);
     features.push(format!("database {database}"));
     features.push(format!("client-window {}KB", window >> 10));
+    features.extend(is_long.then(|| "long histories".to_owned()));
     features.extend(quota.map(|_| "quota".to_owned()));
     features.extend(is_restored.then(|| "restored from a snapshot".to_owned()));
     Drawn { script: script(story, statements), features }
@@ -225,10 +229,35 @@ impl Timing {
     }
 }
 
-fn flags(streams: Streams) -> Vec<Flag> {
+/// Has watches begin with the first change of histories that are larger than a message may be.
+/// False where nobody watches.
+fn lengthen(workloads: &mut [Named]) -> bool {
+    let Some(watch) = workloads.iter_mut().find(|named| named.kind == "watch") else {
+        return false;
+    };
+    let long = [
+        ("rate", Value::Rate(100)),
+        ("keys", Value::Count(8)),
+        ("large", Value::Size(64 << 10)),
+        ("whole", Value::Percent(5_000)),
+    ];
+    watch
+        .settings
+        .0
+        .retain(|(name, _)| name != "compact" && long.iter().all(|(known, _)| known != name));
+    watch.settings.0.extend(long.map(|(name, value)| (name.to_owned(), value)));
+    true
+}
+
+fn flags(streams: Streams, is_long: bool) -> Vec<Flag> {
     let drawn = FLAGS.iter().filter_map(|(name, values)| {
         let mut stream = streams.stream(&format!("swarm/flag/{name}"));
-        let is_on = stream.below(2) == 0;
+        let is_on = match *name {
+            // Long histories stay, and requests are small enough for them.
+            "auto-compaction-retention" if is_long => false,
+            "max-request-bytes" if is_long => true,
+            _ => stream.below(2) == 0,
+        };
         is_on.then(|| Flag::new(name, stream.pick::<&str>(values)))
     });
     drawn.collect()

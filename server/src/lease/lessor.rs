@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{
-    CHECKPOINT_INTERVAL, LeaseId, LessorConfig, RenewError, Renewed, SCAN_INTERVAL,
-    SPREAD_LEASES_MIN, SPREAD_PER_SECOND, TTL_SECONDS_MAX, TimeToLive,
+    CHECKPOINT_INTERVAL, LeaseId, LessorConfig, RenewError, SCAN_INTERVAL, SPREAD_LEASES_MIN,
+    SPREAD_PER_SECOND, TTL_SECONDS_MAX, TimeToLive,
 };
 use crate::api::ApiError;
 use crate::member::time::Monotonic;
@@ -142,8 +142,8 @@ impl Lessor {
         }
     }
 
-    /// Extends a lease by its granted TTL.
-    pub fn renew(&mut self, id: LeaseId, now: Monotonic) -> Result<Renewed, RenewError> {
+    /// Extends a lease by its granted TTL, which it returns in seconds.
+    pub fn renew(&mut self, id: LeaseId, now: Monotonic) -> Result<i64, RenewError> {
         if !self.is_primary {
             return Err(RenewError::NotPrimary);
         }
@@ -153,9 +153,15 @@ impl Lessor {
             return Err(RenewError::Expired);
         }
         let ttl_seconds = lease.ttl_seconds;
-        let clears_checkpoint = self.config.checkpoint && lease.remaining_seconds > 0;
         self.set_expiry(id, now.after(seconds(ttl_seconds)));
-        Ok(Renewed { ttl_seconds, clears_checkpoint })
+        Ok(ttl_seconds)
+    }
+
+    /// Whether a checkpoint stands that a renewal has to clear first, with one of 0.
+    pub fn is_checkpointed(&self, id: LeaseId, now: Monotonic) -> bool {
+        let Some(lease) = self.leases.get(&id) else { return false };
+        let is_alive = lease.deadline.is_some_and(|deadline| deadline.expiry > now);
+        self.is_primary && self.config.checkpoint && lease.remaining_seconds > 0 && is_alive
     }
 
     /// How long a lease has to live; none if there is no such lease or this is not the primary.

@@ -52,15 +52,6 @@ pub enum RenewError {
     NotPrimary,
 }
 
-/// A renewed lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Renewed {
-    /// The full granted TTL.
-    pub ttl_seconds: i64,
-    /// Whether a checkpoint must be cleared by proposing one with remaining TTL 0.
-    pub clears_checkpoint: bool,
-}
-
 /// What a client may know of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeToLive {

@@ -91,8 +91,7 @@ fn a_lease_expires_once_until_the_retry() {
 #[test]
 fn renewing_restores_the_full_ttl() {
     let mut lessor = primary(&[10, 10]);
-    let renewed = Renewed { ttl_seconds: 10, clears_checkpoint: false };
-    assert_eq!(lessor.renew(1, at(9)), Ok(renewed));
+    assert_eq!(lessor.renew(1, at(9)), Ok(10));
     assert_eq!(left(&lessor, 1, at(9)), Some(10));
     assert_eq!(lessor.renew(2, at(10)), Err(RenewError::Expired));
     assert_eq!(lessor.expired(at(10), 10), [2]);
@@ -173,16 +172,12 @@ fn checkpoints_survive_a_change_of_primary() {
     assert_eq!(lessor.next_checkpoint(), Some(at(600)));
     lessor.promote(at(400), Duration::ZERO);
     assert_eq!(left(&lessor, 2, at(400)), Some(700));
-    assert_eq!(
-        lessor.renew(2, at(500)),
-        Ok(Renewed { ttl_seconds: 1000, clears_checkpoint: true })
-    );
+    assert!(lessor.is_checkpointed(2, at(500)) && !lessor.is_checkpointed(2, at(1_100)));
+    assert_eq!(lessor.renew(2, at(500)), Ok(1000));
     lessor.set_checkpoint(2, 0, at(500));
     assert_eq!(left(&lessor, 2, at(500)), Some(1000));
-    assert_eq!(
-        lessor.renew(2, at(500)),
-        Ok(Renewed { ttl_seconds: 1000, clears_checkpoint: false })
-    );
+    assert!(!lessor.is_checkpointed(2, at(500)));
+    assert_eq!(lessor.renew(2, at(500)), Ok(1000));
     assert!(lessor.due_checkpoints(at(800), 10).len() == 1);
 }
 

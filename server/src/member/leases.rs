@@ -52,6 +52,9 @@ enum Stage {
     Applying(u64, Monotonic),
     /// The lease has expired here: its revocation is on the way.
     Expiring,
+    /// A checkpoint says how long the lease has left, and the entry that clears it is on the way:
+    /// a later leader would otherwise end a lease early whose renewal was acknowledged.
+    Clearing,
     /// The leader is asked.
     Calling(CallId),
     /// Until another try.
@@ -192,7 +195,10 @@ impl Running {
             Stage::Expiring if !self.lessor.exists(task.lease) => {
                 return self.lease_finish(id, Answer::Renewed(0), now, out);
             }
-            Stage::Expiring if !self.consensus.is_leader() => Stage::Start,
+            Stage::Clearing if !self.lessor.is_checkpointed(task.lease, now.monotonic) => {
+                return self.lease_answer_here(id, &task, now, out);
+            }
+            Stage::Expiring | Stage::Clearing if !self.consensus.is_leader() => Stage::Start,
             Stage::Pausing(until) if now.monotonic >= until => Stage::Start,
             other => other,
         };
@@ -253,12 +259,13 @@ impl Running {
     /// The leader answers from its own lessor.
     fn lease_answer_here(&mut self, id: u64, task: &Task, now: Now, out: &mut Outputs) {
         match task.question {
+            Question::Renew if self.lessor.is_checkpointed(task.lease, now.monotonic) => {
+                self.propose_checkpoint(&[(task.lease, 0)]);
+                self.set_stage(id, Stage::Clearing);
+            }
             Question::Renew => match self.lessor.renew(task.lease, now.monotonic) {
-                Ok(renewed) => {
-                    if renewed.clears_checkpoint {
-                        self.propose_checkpoint(&[(task.lease, 0)]);
-                    }
-                    self.lease_finish(id, Answer::Renewed(renewed.ttl_seconds), now, out);
+                Ok(ttl_seconds) => {
+                    self.lease_finish(id, Answer::Renewed(ttl_seconds), now, out);
                 }
                 Err(RenewError::NotFound) => {
                     self.lease_finish(id, Answer::Renewed(0), now, out);

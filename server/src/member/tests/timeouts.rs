@@ -211,3 +211,33 @@ fn since_3_7_a_known_lease_is_renewed_without_waiting_for_entries() {
     assert!(!renewed(CompatVersion::V3_7, false));
     assert!(!renewed(CompatVersion::V3_6, true));
 }
+
+#[test]
+fn a_leader_that_is_removed_before_it_published_asks_again_once_a_heartbeat() {
+    let mut cluster = Cluster::ready(3);
+    let old = leader(&cluster);
+    let place = (old + 1) % 3;
+    cluster.kill(place);
+    // What it publishes through the leader never arrives.
+    cluster.lost = Some(MessageType::MsgPropose);
+    cluster.start(place);
+    let began = cluster.now;
+    cluster.run(6 * SECOND);
+    assert!(!cluster.host(place).is_ready);
+    let target_id = id(&cluster, place).0;
+    let request = Request::MoveLeader(pb::MoveLeaderRequest { target_id });
+    cluster.request(old, request);
+    cluster.run(SECOND / 4);
+    assert_eq!(cluster.leader(), Some(place));
+    let remove = Request::MemberRemove(pb::MemberRemoveRequest { id: target_id });
+    cluster.lost = None;
+    let removed = cluster.request(old, remove);
+    cluster.run(SECOND / 2);
+    let reply = cluster.replies.remove(&removed);
+    assert!(matches!(reply, Some(Ok(_))), "{reply:?}");
+    assert!(cluster.now - began < 7 * SECOND, "it has not given up publishing before");
+    cluster.run(2 * SECOND);
+    let failed = |line: &&String| line.contains("failed to publish local member to cluster");
+    let asked = cluster.host(place).lines.iter().filter(failed).count();
+    assert!((2..=12).contains(&asked), "asked {asked} times in the second for which it lingers");
+}

@@ -15,7 +15,7 @@ use crate::peers;
 
 const TEST: &str = "a_directory_goes_from_etcd_to_our_member_and_back";
 
-fn config(compat: CompatVersion) -> Config {
+pub(super) fn config(compat: CompatVersion) -> Config {
     Config {
         name: "n1".to_owned(),
         data_dir: "data".to_owned(),

@@ -3,6 +3,7 @@
 
 mod fixtures;
 mod handover;
+mod killed;
 mod start;
 mod tools;
 mod written;

@@ -16,12 +16,19 @@ use serde_json::Value;
 use super::written::{Leases, Work, lessor, save_snapshot, settings};
 use crate::peers;
 
-const CLIENT: &str = "unix://client:1";
+pub(super) const CLIENT: &str = "unix://client:1";
 
 /// Ends its process with the test. Nobody reads its log to the end, but it must stay open.
 pub(super) struct Member {
     child: Child,
-    _log: Option<Lines<BufReader<ChildStderr>>>,
+    log: Option<Lines<BufReader<ChildStderr>>>,
+}
+
+impl Member {
+    /// What it writes to its log from now on.
+    pub(super) fn log(&mut self) -> &mut Lines<BufReader<ChildStderr>> {
+        self.log.as_mut().expect("it serves")
+    }
 }
 
 impl Drop for Member {
@@ -50,12 +57,12 @@ pub(super) fn start(etcd: &Path, work: &Work, flags: &[&str]) -> Member {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut member = Member { child, _log: None };
+    let mut member = Member { child, log: None };
     let mut lines = BufReader::new(member.child.stderr.take().unwrap()).lines();
     let mut seen = Vec::new();
     while let Some(Ok(line)) = lines.next() {
         if line.contains("ready to serve client requests") {
-            member._log = Some(lines);
+            member.log = Some(lines);
             return member;
         }
         seen.push(line);

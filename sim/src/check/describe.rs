@@ -2,6 +2,7 @@
 
 use detsim_reports::record::{
     Body, Call, Command, History, KeyValue, Operation, Range, RangeReply, Txn, TxnOp, TxnOpReply,
+    UNRECORDED,
 };
 use detsim_reports::words;
 
@@ -126,13 +127,15 @@ pub(super) fn body(body: &Body) -> String {
 
 fn op_reply(reply: &TxnOpReply) -> String {
     match reply {
-        TxnOpReply::Range { revision, reply } => format!("{} at {revision}", range_reply(reply)),
+        TxnOpReply::Range { revision, reply } => {
+            format!("{}{}", range_reply(reply), recorded(" at", *revision))
+        }
         TxnOpReply::Put { revision, prev_kv } => {
             let over = prev_kv.as_ref().map_or(String::new(), |kv| format!(" {}", key_value(kv)));
-            format!("put at {revision}{over}")
+            format!("put{}{over}", recorded(" at", *revision))
         }
         TxnOpReply::DeleteRange { revision, deleted, prev_kvs } => {
-            format!("{deleted} deleted at {revision}{}", listed(prev_kvs))
+            format!("{deleted} deleted{}{}", recorded(" at", *revision), listed(prev_kvs))
         }
         TxnOpReply::Txn(reply) => body(&Body::Txn(reply.clone())),
     }
@@ -157,11 +160,20 @@ fn listed(kvs: &[KeyValue]) -> String {
     format!(" ({}{rest})", shown.join(", "))
 }
 
-/// A key with its counters.
+/// A key with its counters, as far as they are recorded.
 pub(super) fn key_value(kv: &KeyValue) -> String {
-    let lease = if kv.lease == 0 { String::new() } else { format!(" lease {}", kv.lease) };
+    let lease = if kv.lease == 0 { String::new() } else { recorded(" lease", kv.lease) };
     format!(
-        "{:?}={:?} created {} modified {} version {}{lease}",
-        kv.key, kv.value, kv.create_revision, kv.mod_revision, kv.version
+        "{:?}={:?}{}{}{}{lease}",
+        kv.key,
+        kv.value,
+        recorded(" created", kv.create_revision),
+        recorded(" modified", kv.mod_revision),
+        recorded(" version", kv.version)
     )
+}
+
+/// A number with what it is; nothing where another tool's history leaves it out.
+fn recorded(what: &str, number: i64) -> String {
+    if number == UNRECORDED { String::new() } else { format!("{what} {number}") }
 }

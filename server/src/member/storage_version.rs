@@ -43,7 +43,8 @@ impl StorageVersion {
 impl Running {
     /// The format's version: without being written there it is 3.5's, which wrote terms first.
     pub(super) fn storage_version(&self) -> Option<Version> {
-        let unwritten = || (self.persistence.consistent().1 > 0).then(|| schema::UNWRITTEN_VERSION);
+        let unwritten =
+            || (self.persistence.consistent().1 > 0).then_some(schema::UNWRITTEN_VERSION);
         self.upkeep.storage.stored.clone().or_else(unwritten)
     }
 

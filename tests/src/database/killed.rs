@@ -47,8 +47,8 @@ impl Drop for Load {
     }
 }
 
-/// Kills a member under load when its log has told of some snapshots, more or fewer each time. The revision that it told
-/// before the load.
+/// Kills a member under load when its log has told of some snapshots, more or fewer each time. The
+/// revision that it told before the load.
 fn kill_under_load(mut member: Member, etcdctl: &Path, work: &Work, kill: usize) -> i64 {
     let told = ask(etcdctl, work, &["put", "told", "v"]);
     let load = Load::begin(etcdctl, work, &format!("/load{kill}/"));

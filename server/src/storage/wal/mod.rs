@@ -94,8 +94,8 @@ impl Wal {
             return Err(WalError::AlreadyExists { dir: dir.to_owned() });
         }
         let building = format!("{dir}.tmp");
-        disk.remove_dir_all(&building).map_err(WalError::io("remove", &*building))?;
-        disk.create_dir_all(&building).map_err(WalError::io("mkdir", &*building))?;
+        disk.remove_dir_all(&building).map_err(WalError::io("remove", &building))?;
+        disk.create_dir_all(&building).map_err(WalError::io("mkdir", &building))?;
         let tail_name = SegmentName { sequence: 0, first_index: 0 };
         let path = join(&building, &tail_name.to_string());
         let mut tail = Tail::create(&*disk, path, settings.segment_bytes, 0)?;
@@ -111,9 +111,9 @@ impl Wal {
             }
         })?;
         tail.sync()?;
-        disk.sync_dir(&building).map_err(WalError::io("fsync", &*building))?;
+        disk.sync_dir(&building).map_err(WalError::io("fsync", &building))?;
         disk.remove_dir_all(dir).map_err(WalError::io("remove", dir))?;
-        disk.rename(&building, dir).map_err(WalError::io("rename", &*building))?;
+        disk.rename(&building, dir).map_err(WalError::io("rename", &building))?;
         for dir in above(dir) {
             disk.sync_dir(dir).map_err(WalError::io("fsync", dir))?;
         }
@@ -199,8 +199,8 @@ impl Wal {
             let mut removed = Vec::new();
             for name in segments.iter().take_while(|name| **name < first_held) {
                 let path = join(&wal.dir, &name.to_string());
-                wal.disk.remove(&path).map_err(WalError::io("remove", &*path))?;
-                wal.disk.sync_dir(&wal.dir).map_err(WalError::io("fsync", &*wal.dir))?;
+                wal.disk.remove(&path).map_err(WalError::io("remove", &path))?;
+                wal.disk.sync_dir(&wal.dir).map_err(WalError::io("fsync", &wal.dir))?;
                 removed.push(path);
             }
             Ok(removed)
@@ -285,7 +285,7 @@ impl Wal {
             first_index: self.last_index.saturating_add(1),
         };
         let building = join(&self.dir, &format!("{}.tmp", name.sequence % 2));
-        self.disk.remove_if_there(&building).map_err(WalError::io("remove", &*building))?;
+        self.disk.remove_if_there(&building).map_err(WalError::io("remove", &building))?;
         let (bytes, chain) = (self.settings.segment_bytes, self.tail.chain());
         let mut tail = Tail::create(&*self.disk, building.clone(), bytes, chain)?;
         tail.put(|encoder, buffer| {
@@ -299,7 +299,7 @@ impl Wal {
         let path = join(&self.dir, &name.to_string());
         self.disk.rename(&building, &path).map_err(WalError::io("rename", &building))?;
         if !self.settings.planted.is(Defect::WalNoDirsync) {
-            self.disk.sync_dir(&self.dir).map_err(WalError::io("fsync", &*self.dir))?;
+            self.disk.sync_dir(&self.dir).map_err(WalError::io("fsync", &self.dir))?;
         }
         let line = LogLine::new(Level::Info, "created a new WAL segment");
         self.lines.push(line.with("path", &*path));

@@ -106,12 +106,12 @@ impl Wal {
             names.iter().copied().zip(sources.into_iter().map(|source| source.file)).collect();
         let (tail_name, mut file) = held.pop().expect("a log that was read has a segment");
         let path = join(dir, &tail_name.to_string());
-        let length = file.len().map_err(WalError::io("stat", &*path))?;
+        let length = file.len().map_err(WalError::io("stat", &path))?;
         if end.offset < length {
             // What a power loss left behind the last record must not turn up behind the next one.
-            file.set_len(end.offset).map_err(WalError::io("ftruncate", &*path))?;
-            file.set_len(length).map_err(WalError::io("fallocate", &*path))?;
-            file.sync_data().map_err(WalError::io("fdatasync", &*path))?;
+            file.set_len(end.offset).map_err(WalError::io("ftruncate", &path))?;
+            file.set_len(length).map_err(WalError::io("fallocate", &path))?;
+            file.sync_data().map_err(WalError::io("fdatasync", &path))?;
         }
         Ok(Wal {
             disk,
@@ -186,8 +186,8 @@ fn repair(
     if let Some(end) = torn {
         let file = &mut sources[0].file;
         copy(disk, &**file, &format!("{path}.broken"))?;
-        file.set_len(end).map_err(WalError::io("ftruncate", &*path))?;
-        file.sync_data().map_err(WalError::io("fsync", &*path))?;
+        file.set_len(end).map_err(WalError::io("ftruncate", &path))?;
+        file.sync_data().map_err(WalError::io("fsync", &path))?;
         notes.push(format!("repaired: {path}: {error} at {end}"));
     }
     notes.push("repaired WAL".to_owned());

@@ -74,7 +74,7 @@ impl<'a> Reader<'a> {
         self.window.clear();
         self.window_start = 0;
         let source = &self.sources[segment];
-        self.length = source.file.len().map_err(WalError::io("stat", &*source.name))?;
+        self.length = source.file.len().map_err(WalError::io("stat", &source.name))?;
         Ok(())
     }
 
@@ -87,7 +87,7 @@ impl<'a> Reader<'a> {
             self.window.resize(size as usize, 0);
             let source = &self.sources[self.current];
             let read = source.file.read_at(at, &mut self.window);
-            let read = read.map_err(WalError::io("read", &*source.name))?;
+            let read = read.map_err(WalError::io("read", &source.name))?;
             self.window.truncate(read);
             self.window_start = at;
         }

@@ -87,9 +87,9 @@ impl Tail {
         bytes: u64,
         chain: u32,
     ) -> Result<Tail, WalError> {
-        let mut file = disk.create(&path).map_err(WalError::io("open", &*path))?;
+        let mut file = disk.create(&path).map_err(WalError::io("open", &path))?;
         lock(&mut *file, &path)?;
-        file.set_len(bytes).map_err(WalError::io("fallocate", &*path))?;
+        file.set_len(bytes).map_err(WalError::io("fallocate", &path))?;
         Ok(Tail::new(file, path, 0, chain))
     }
 
@@ -121,7 +121,7 @@ impl Tail {
             return Ok(());
         }
         let bytes = &self.buffer[..length];
-        self.file.write_at(self.written, bytes).map_err(WalError::io("write", &*self.path))?;
+        self.file.write_at(self.written, bytes).map_err(WalError::io("write", &self.path))?;
         self.written += length as u64;
         if length == self.buffer.len() {
             self.buffer.clear();
@@ -134,15 +134,15 @@ impl Tail {
     /// Makes everything durable.
     pub(super) fn sync(&mut self) -> Result<(), WalError> {
         self.write(self.buffer.len())?;
-        self.file.sync_data().map_err(WalError::io("fdatasync", &*self.path))
+        self.file.sync_data().map_err(WalError::io("fdatasync", &self.path))
     }
 
     /// Cuts the file off behind the last record and makes it durable.
     pub(super) fn finish(&mut self) -> Result<(), WalError> {
         let end = self.offset();
         self.write(self.buffer.len())?;
-        self.file.set_len(end).map_err(WalError::io("ftruncate", &*self.path))?;
-        self.file.sync_data().map_err(WalError::io("fdatasync", &*self.path))
+        self.file.set_len(end).map_err(WalError::io("ftruncate", &self.path))?;
+        self.file.sync_data().map_err(WalError::io("fdatasync", &self.path))
     }
 
     /// The open file, which keeps its lock.

@@ -74,6 +74,14 @@ impl<'a> Owners<'a> {
         if is_of_the_first && !is_of_the_last { first } else { last }
     }
 
+    /// Whether nobody knows which cluster refused an operation: its member was restored meanwhile,
+    /// and refusals do not say whose they are. What was refused has no effect in either.
+    fn is_nobodys(&self, operation: &Operation) -> bool {
+        let (first, last) = self.between(operation);
+        let is_refused = matches!(operation.outcome, Some(Outcome::Fail(_)));
+        is_refused && first != last && !self.by_entry.contains_key(&operation.id)
+    }
+
     /// The cluster of a member at a time.
     pub fn member(&self, member: usize, at: Time) -> usize {
         let entered = |restored: &Restored| {
@@ -145,6 +153,8 @@ pub(super) fn begun_at(history: &History, era: usize) -> Option<i64> {
     let restored = history.restored.get(era.checked_sub(1)?)?;
     match &history.operations.get(restored.saved.0 as usize)?.outcome {
         Some(Outcome::Ok(reply)) => match reply.body {
+            // As the model raises it.
+            Body::Snapshot { revision: 1, .. } if restored.bumped > 0 => Some(restored.bumped),
             Body::Snapshot { revision, .. } => Some(revision + restored.bumped),
             _ => None,
         },
@@ -207,7 +217,7 @@ fn inherit(
 fn own_history(history: &History, owners: &Owners<'_>, number: usize) -> History {
     let mut own = history.clone();
     for operation in &mut own.operations {
-        if owners.era(operation) != number {
+        if owners.era(operation) != number || owners.is_nobodys(operation) {
             operation.call = Call::Status;
             operation.outcome = Some(Outcome::Fail(ELSEWHERE.to_owned()));
         }

@@ -225,10 +225,12 @@ impl Model {
         }
     }
 
-    /// Raises the newest revision, and compacts all below.
+    /// Raises the newest revision, and compacts all below. A store in which nothing was ever written
+    /// has no row that tells of its first revision, so that nothing is raised there.
     fn bump(&mut self, by: i64) {
         if by > 0 {
-            self.revision += by;
+            let written = if self.revision == 1 { 0 } else { self.revision };
+            self.revision = written + by;
             self.compact_revision = self.revision;
         }
     }

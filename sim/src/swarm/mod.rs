@@ -43,9 +43,10 @@ const DATABASES: [(u64, &str); 3] = [(2, "none"), (5, "logical"), (1, "pages")];
 const WINDOWS: [(u64, u64); 3] = [(4, 64 << 10), (1, 1 << 20), (1, 4 << 20)];
 /// How long a client waits, in milliseconds; some wait longer than a member does.
 const TIMEOUTS_MS: [u64; 5] = [500, 1_000, 2_000, 5_000, 10_000];
-/// Recovery is owed within this, and so many election timeouts.
+/// Recovery is owed within this, and so many election timeouts: where all who are left are needed and
+/// only one of three has the whole log, an election in four succeeds.
 const RECOVERY: Duration = Duration::from_secs(10);
-const RECOVERY_ELECTIONS: u64 = 10;
+const RECOVERY_ELECTIONS: u64 = 30;
 /// Where a run has two spells of faults, so long lies between them.
 const BETWEEN: Duration = Duration::from_secs(5);
 
@@ -155,7 +156,7 @@ fn said(members: &[String], lines: &str) -> Vec<Statement> {
 fn restore(members: &[String]) -> Vec<Statement> {
     let all = members.join(" ");
     let lines = format!(
-        "heal\nwait 10s\nsave saved\nwait 2s\nkill all\n\
+        "heal\nwait 10s\nsave saved timeout=30s\nwait 2s\nkill all\n\
          restore {all} wipe from=saved token=restored bump-revision=1000000000 mark-compacted\n\
          start all\nwait 5s\n"
     );

@@ -2,7 +2,7 @@
 
 use detsim_reports::record::{
     Applied, Blob, Body, Call, CheckReport, ClientId, Command, Committed, Event, Header, KeyValue,
-    OpId, Outcome, Put, Reply, Restored, Watch, WatchMessage,
+    OpId, Outcome, Put, Range, Reply, Restored, Watch, WatchMessage,
 };
 
 use crate::check::script::{Script, kv, put, us};
@@ -55,6 +55,36 @@ fn what_was_saved_is_there_and_what_came_later_is_lawfully_gone() {
     entry(&mut script, 121, Command::Client(put("b", "3")), Some(again));
     script.get(130, 132, "b", Some(kv("b", "3", 3, 3, 1)), 3);
     assert_eq!(rules(&script), Vec::<String>::new());
+}
+
+#[test]
+fn refusals_that_a_restore_overtook_are_held_against_no_cluster() {
+    let is_found = |asked: u64| {
+        let (mut script, save) = saved();
+        restored(&mut script, save, 0);
+        let range = Range { key: Blob::text("a"), revision: 2, ..Range::default() };
+        let op = script.invoke(asked, Call::Range(range));
+        let compacted = "etcdserver: mvcc: required revision has been compacted";
+        script.end(op, 110, Outcome::Fail(compacted.to_owned()));
+        !rules(&script).is_empty()
+    };
+    assert!(!is_found(99), "the member was restored meanwhile");
+    assert!(is_found(101), "the new cluster has compacted nothing");
+}
+
+#[test]
+fn a_store_in_which_nothing_was_written_is_raised_to_what_it_is_raised_by() {
+    let is_found = |told: i64| {
+        let mut script = Script::new();
+        let save = script.invoke(20, Call::Snapshot { into: "monday".to_owned() });
+        let body = Body::Snapshot { size_bytes: 1, version: String::new(), revision: 1, index: 0 };
+        script.end(save, 22, Outcome::Ok(Reply { header: Header::default(), body }));
+        restored(&mut script, save, 1_000);
+        script.get(110, 112, "a", None, told);
+        !rules(&script).is_empty()
+    };
+    assert!(!is_found(1_000));
+    assert!(is_found(1_001), "etcd has no row that tells of the first revision");
 }
 
 /// A watch of `b` by one client, with what it receives after its creation.

@@ -225,8 +225,8 @@ impl Model {
         }
     }
 
-    /// Raises the newest revision, and compacts all below. A store in which nothing was ever written
-    /// has no row that tells of its first revision, so that nothing is raised there.
+    /// Raises the newest revision, and compacts all below. A store in which nothing was written has
+    /// no row that tells of its first revision, so that nothing is raised there.
     fn bump(&mut self, by: i64) {
         if by > 0 {
             let written = if self.revision == 1 { 0 } else { self.revision };

@@ -43,8 +43,8 @@ const DATABASES: [(u64, &str); 3] = [(2, "none"), (5, "logical"), (1, "pages")];
 const WINDOWS: [(u64, u64); 3] = [(4, 64 << 10), (1, 1 << 20), (1, 4 << 20)];
 /// How long a client waits, in milliseconds; some wait longer than a member does.
 const TIMEOUTS_MS: [u64; 5] = [500, 1_000, 2_000, 5_000, 10_000];
-/// Recovery is owed within this, and so many election timeouts: where all who are left are needed and
-/// only one of three has the whole log, an election in four succeeds.
+/// Recovery is owed within this, and so many election timeouts: where all who are left are needed
+/// and only one of three has the whole log, an election in four succeeds.
 const RECOVERY: Duration = Duration::from_secs(10);
 const RECOVERY_ELECTIONS: u64 = 30;
 /// Where a run has two spells of faults, so long lies between them.

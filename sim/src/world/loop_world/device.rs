@@ -222,7 +222,7 @@ impl Device {
         config: &Config,
         lines: &mut Vec<LogLine>,
     ) -> Result<Opened, Failure> {
-        self.disk.begin(now);
+        self.begin_anew(now);
         self.dir = path(&config.wal_dir());
         self.snap_dir = layout(config, &self.dir).snap_dir;
         self.compat = config.compat;
@@ -255,6 +255,12 @@ impl Device {
         };
         self.done_at = Some(self.disk.completion().max(now));
         Ok(Opened { image, refusal: None, damage })
+    }
+
+    /// Another process begins with the disk: not before what the last one, on a slow processor,
+    /// would have asked for when it ended.
+    fn begin_anew(&mut self, now: u64) {
+        self.disk.begin(now.max(self.disk.completion()));
     }
 
     /// Looks for damage of the database, without an operation of the disk.
@@ -473,7 +479,7 @@ impl Device {
         settings: &RestoreSettings,
         lines: &mut Vec<LogLine>,
     ) -> Result<(), BackupError> {
-        self.disk.begin(now);
+        self.begin_anew(now);
         let disk: Rc<dyn detcd::storage::disk::Disk> = Rc::new(self.disk.mount());
         let copied = put_file(&*disk, &settings.snapshot.path, snapshot);
         let restored = copied

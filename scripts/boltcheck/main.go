@@ -44,20 +44,25 @@ func run(args []string) error {
 		flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 		page := flags.Int("page", 4096, "page size of a new file")
 		synced := flags.Bool("synced", false, "write the list of free pages")
+		ordered := flags.Bool("ordered", false, "take the first free pages that fit, not any")
 		if err := flags.Parse(args[1:]); err != nil {
 			return err
+		}
+		freelist := bbolt.FreelistMapType
+		if *ordered {
+			freelist = bbolt.FreelistArrayType
 		}
 		switch {
 		case args[0] == "read" && flags.NArg() == 1:
 			return read(flags.Arg(0))
 		case args[0] == "write" && flags.NArg() == 1:
 			return write(flags.Arg(0), &bbolt.Options{
-				PageSize: *page, NoFreelistSync: !*synced, FreelistType: bbolt.FreelistMapType,
+				PageSize: *page, NoFreelistSync: !*synced, FreelistType: freelist,
 				Timeout: lockTimeout,
 			})
 		}
 	}
-	return errors.New("usage: boltcheck read|write [-page N] [-synced] FILE")
+	return errors.New("usage: boltcheck read|write [-page N] [-synced] [-ordered] FILE")
 }
 
 func read(path string) error {

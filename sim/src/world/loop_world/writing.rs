@@ -23,20 +23,19 @@ impl LoopWorld {
         let Some(at) = host.process_ref(place) else { return };
         while self.hosts[place].device.can_begin(leaves) {
             let device = &mut self.hosts[place].device;
-            match panic::guard(|| device.begin(leaves)) {
-                Ok(Ok(Begun { what, lines })) => {
-                    for line in lines {
-                        self.hosts[place].log(self.now, line);
-                    }
-                    if what != "log" {
-                        self.trace.fact(self.now, (what, place));
-                    }
-                    self.watch_disk(place, at);
-                    self.disk_busy(place, at);
-                }
+            let Begun { what, lines } = match panic::guard(|| device.begin(leaves)) {
+                Ok(Ok(begun)) => begun,
                 Ok(Err(failure)) => return self.disk_failed(place, &failure),
                 Err(panic) => return self.panicked(place, panic),
+            };
+            for line in lines {
+                self.hosts[place].log(self.now, line);
             }
+            if what != "log" {
+                self.trace.fact(self.now, (what, place));
+            }
+            self.watch_disk(place, at);
+            self.disk_busy(place, at);
         }
     }
 
@@ -45,15 +44,13 @@ impl LoopWorld {
         if !self.runs(at) {
             return;
         }
-        let mut done = std::mem::take(&mut self.done);
-        if !self.hosts[at.place].device.finish(self.now, &mut done) {
-            self.done = done;
+        if !self.hosts[at.place].device.finish(self.now, &mut self.done) {
             return;
         }
         if matches!(self.process(at.place).stage, Stage::Booting(_)) {
-            self.done = done;
             return self.booted(at);
         }
+        let mut done = std::mem::take(&mut self.done);
         let last = done.iter().rev().find_map(|done| match done {
             Done::Log(durable) => Some(durable.number()),
             _ => None,

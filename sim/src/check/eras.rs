@@ -13,6 +13,8 @@ use detsim_reports::record::{
     Outcome, Restored, Sample, Time,
 };
 
+use crate::model::raised;
+
 /// What stands in the place of an operation of another cluster.
 const ELSEWHERE: &str = "an operation of another cluster";
 
@@ -153,9 +155,7 @@ pub(super) fn begun_at(history: &History, era: usize) -> Option<i64> {
     let restored = history.restored.get(era.checked_sub(1)?)?;
     match &history.operations.get(restored.saved.0 as usize)?.outcome {
         Some(Outcome::Ok(reply)) => match reply.body {
-            // As the model raises it.
-            Body::Snapshot { revision: 1, .. } if restored.bumped > 0 => Some(restored.bumped),
-            Body::Snapshot { revision, .. } => Some(revision + restored.bumped),
+            Body::Snapshot { revision, .. } => Some(raised(revision, restored.bumped)),
             _ => None,
         },
         _ => None,

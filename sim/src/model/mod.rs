@@ -225,12 +225,10 @@ impl Model {
         }
     }
 
-    /// Raises the newest revision, and compacts all below. A store in which nothing was written has
-    /// no row that tells of its first revision, so that nothing is raised there.
+    /// Raises the newest revision, and compacts all below.
     fn bump(&mut self, by: i64) {
         if by > 0 {
-            let written = if self.revision == 1 { 0 } else { self.revision };
-            self.revision = written + by;
+            self.revision = raised(self.revision, by);
             self.compact_revision = self.revision;
         }
     }
@@ -394,5 +392,15 @@ impl Model {
     fn delete(&mut self, key: &Blob, lease: i64) {
         self.store.delete(key, self.revision + 1);
         self.leases.reattach(key, lease, 0);
+    }
+}
+
+/// The newest revision after a restore that raises revisions. A store in which nothing was written
+/// has no row that tells of its first revision, so that nothing is raised there.
+pub fn raised(revision: i64, by: i64) -> i64 {
+    match by {
+        0 => revision,
+        by if revision == 1 => by,
+        by => revision + by,
     }
 }

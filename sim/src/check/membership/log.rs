@@ -52,7 +52,7 @@ pub(super) struct State {
 #[derive(Clone, Debug)]
 pub(super) struct Log {
     states: Vec<State>,
-    /// The entry of every operation that has one.
+    /// The entry of every operation that has a configuration change.
     entries: BTreeMap<OpId, u64>,
     /// The last entry.
     pub last: u64,
@@ -71,13 +71,15 @@ impl Log {
     pub fn replay(entries: &[&Committed], rules: &Rules<'_>) -> Result<Log, String> {
         let first = State { index: 0, at: Time::ZERO, change: None, members: Members::default() };
         let mut log = Log { states: vec![first], entries: BTreeMap::new(), last: 0 };
+        let mut members = Members::default();
         for (entry, due) in entries.iter().zip(1..) {
             if entry.index != due {
                 return Err("its log is not whole".to_owned());
             }
             log.last = entry.index;
-            log.entries.extend(entry.op.map(|op| (op, entry.index)));
-            let mut members = log.newest().clone();
+            if let Command::ConfChange { .. } = entry.command {
+                log.entries.extend(entry.op.map(|op| (op, entry.index)));
+            }
             let change = match &entry.command {
                 Command::ConfChange { change: Some(change), .. } => {
                     members.configure(entry.index, change, rules)
@@ -95,14 +97,11 @@ impl Log {
                 _ => None,
             };
             if change.is_some() {
-                log.states.push(State { index: entry.index, at: entry.at, change, members });
+                let (index, at, members) = (entry.index, entry.at, members.clone());
+                log.states.push(State { index, at, change, members });
             }
         }
         Ok(log)
-    }
-
-    fn newest(&self) -> &Members {
-        &self.states.last().expect("the empty list is the first").members
     }
 
     /// The state after an entry.
@@ -111,7 +110,7 @@ impl Log {
         &self.states[later - 1]
     }
 
-    /// The entry that an operation was proposed as.
+    /// The configuration change that an operation was proposed as.
     pub fn entry(&self, op: OpId) -> Option<u64> {
         self.entries.get(&op).copied()
     }

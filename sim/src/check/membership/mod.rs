@@ -154,8 +154,8 @@ fn ignored(history: &History, internals: &Internals, logs: &Logs, report: &mut R
         carried.iter().map(|(_, member, incarnation, _)| (*member, *incarnation)).collect();
     for applied in &internals.applied {
         let (cluster, index) = (applied.cluster, applied.index);
-        if !told.contains(&(applied.member, applied.incarnation))
-            || !due.contains(&(cluster, index))
+        if !due.contains(&(cluster, index))
+            || !told.contains(&(applied.member, applied.incarnation))
             || carried.contains(&(cluster, applied.member, applied.incarnation, index))
         {
             continue;

@@ -11,6 +11,12 @@ pub(super) fn member(history: &History, member: usize) -> String {
     history.members.get(member).map_or_else(|| format!("#{member}"), |name| name.0.clone())
 }
 
+/// Members' identities as etcd writes them: `[8211f1d0f64f3269 91bc3c398fb3c146]`.
+pub(super) fn identities(identities: &[u64]) -> String {
+    let names: Vec<_> = identities.iter().map(|identity| format!("{identity:x}")).collect();
+    format!("[{}]", names.join(" "))
+}
+
 /// An operation with its number: `op 4 (put "a"="1")`.
 pub(super) fn operation(operation: &Operation) -> String {
     format!("op {} ({})", operation.id.0, call(&operation.call))

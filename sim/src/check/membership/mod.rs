@@ -22,7 +22,7 @@ use detsim_reports::record::{
 
 use self::log::{Change, Log, Rules, State};
 use super::Checker;
-use super::describe;
+use super::describe::{self, identities};
 use super::report::{Evidence, Report};
 
 /// By the cluster's identity.
@@ -125,12 +125,6 @@ fn configurations(history: &History, internals: &Internals, logs: &Logs, report:
 
 fn evidence(fact: &RaftFact) -> Evidence {
     Evidence { operations: Vec::new(), members: vec![fact.member], at: fact.at }
-}
-
-/// Identities as etcd writes them: `[8211f1d0f64f3269 91bc3c398fb3c146]`.
-fn identities(identities: &[u64]) -> String {
-    let names: Vec<_> = identities.iter().map(|identity| format!("{identity:x}")).collect();
-    format!("[{}]", names.join(" "))
 }
 
 /// Who applies a change that takes effect has another configuration after it.

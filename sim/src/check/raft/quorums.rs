@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use detsim_reports::record::{Internals, RaftEvent, RaftFact, Time};
 
 use super::Raft;
+use crate::check::describe::identities;
 
 /// The configuration in force in a process.
 #[derive(Clone, Copy, Default)]
@@ -144,8 +145,8 @@ impl Raft<'_> {
                 "at index {index} {} goes from voters {} to {}, of which two majorities need not \
                  overlap",
                 self.name(fact.member),
-                names(before),
-                names(voters)
+                identities(before),
+                identities(voters)
             );
             self.violate("quorum-overlap", vec![fact.member], fact.at, text);
         }
@@ -180,11 +181,11 @@ impl Raft<'_> {
             let text = format!(
                 "after index {index} {} has voters {} and learners {}, {} has {} and {}",
                 self.name(fact.member),
-                names(voters),
-                names(learners),
+                identities(voters),
+                identities(learners),
                 self.name(by),
-                names(others),
-                names(other_learners)
+                identities(others),
+                identities(other_learners)
             );
             self.violate("configuration-agreement", vec![by, fact.member], fact.at, text);
         }
@@ -204,9 +205,9 @@ impl Raft<'_> {
                 votes.iter().filter(|vote| vote.1 <= at).map(|vote| vote.0).collect();
             let text = format!(
                 "{who} becomes leader of term {term} with votes of {}; voters are {}, learners {}",
-                names(&granted),
-                names(configured.voters),
-                names(configured.learners)
+                identities(&granted),
+                identities(configured.voters),
+                identities(configured.learners)
             );
             self.violate("election-quorum", vec![fact.member], at, text);
         }
@@ -214,7 +215,7 @@ impl Raft<'_> {
         if !was_voter && !configured.voters.contains(&fact.identity) {
             let text = format!(
                 "{who} becomes leader of term {term}, and is none of the voters {}",
-                names(configured.voters)
+                identities(configured.voters)
             );
             self.violate("leader-not-voter", vec![fact.member], at, text);
         }
@@ -233,9 +234,9 @@ impl Raft<'_> {
             "{} commits up to index {index} in term {term}, which of the voters {} only {} have on \
              their disks (its own up to {durable}); learners are {}",
             self.name(fact.member),
-            names(configured.voters),
-            names(&held),
-            names(configured.learners)
+            identities(configured.voters),
+            identities(&held),
+            identities(configured.learners)
         );
         self.violate("commit-quorum", vec![fact.member], fact.at, text);
     }
@@ -243,10 +244,4 @@ impl Raft<'_> {
 
 fn has_voted(votes: &[(u64, Time)], voter: u64, at: Time) -> bool {
     votes.iter().any(|vote| vote.0 == voter && vote.1 <= at)
-}
-
-/// Identities as etcd writes them: `[8211f1d0f64f3269 91bc3c398fb3c146]`.
-fn names(identities: &[u64]) -> String {
-    let names: Vec<_> = identities.iter().map(|identity| format!("{identity:x}")).collect();
-    format!("[{}]", names.join(" "))
 }

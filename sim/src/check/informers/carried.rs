@@ -16,7 +16,7 @@ use detsim_reports::record::{
 };
 
 use super::cache::{Cache, Listing};
-use super::{begins, difference, goes_on, informers, is_certain};
+use super::{begins, difference, due, goes_on, informers, is_certain};
 use crate::check::Checker;
 use crate::check::describe;
 use crate::check::eras::{Owners, begun_at};
@@ -33,10 +33,11 @@ pub(in crate::check) fn check(
     for watched in &history.watched {
         received.entry(watched.op).or_default().push(watched);
     }
+    let certain = |timeline: &&Timeline| is_certain(timeline, history);
     let mut judge = Judge {
         history,
         owners,
-        timelines,
+        timelines: timelines.iter().map(|timeline| timeline.filter(certain)).collect(),
         received,
         tally: Tally::default(),
         report: Report::new(Checker::Informers),
@@ -66,7 +67,8 @@ struct Known<'a> {
 struct Judge<'a> {
     history: &'a History,
     owners: &'a Owners<'a>,
-    timelines: &'a [Option<&'a Timeline>],
+    /// Those that are certain, by era.
+    timelines: Vec<Option<&'a Timeline>>,
     received: BTreeMap<OpId, Vec<&'a Watched>>,
     tally: Tally,
     report: Report,
@@ -146,19 +148,16 @@ impl<'a> Judge<'a> {
             known.era = era;
         }
         known.cache.operation = operation;
+        let is_carried = known.listed_in < known.era;
         for watched in &messages {
             // What is wrong with messages as such is told by the check of each cluster.
             if known.cache.receive(&watched.message).is_err() {
-                return match known.listed_in < known.era {
-                    true => {
-                        self.differs(operation, &known, "what arrives does not fit it".to_owned());
-                        None
-                    }
-                    false => None,
-                };
+                if is_carried {
+                    self.differs(operation, &known, "what arrives does not fit it".to_owned());
+                }
+                return None;
             }
         }
-        let is_carried = known.listed_in < known.era;
         (!is_carried || self.fits(operation, &known)).then_some(known)
     }
 
@@ -218,14 +217,10 @@ impl<'a> Judge<'a> {
     /// Whether a carried cache holds what its new cluster holds.
     fn fits(&mut self, operation: &Operation, known: &Known<'a>) -> bool {
         let Some(timeline) = self.timelines.get(known.era).copied().flatten() else { return true };
-        if !is_certain(timeline, self.history) || known.cache.known > timeline.model.revision() {
+        if known.cache.known > timeline.model.revision() {
             return true;
         }
-        let (key, range_end) = known.cache.keys.clone();
-        let all = Call::Range(Range { key, range_end, ..Range::default() });
-        let answer = timeline.model.read_at(&all, known.cache.known);
-        let Body::Range(reply) = answer.body else { return true };
-        let store = reply.kvs.into_iter().map(|kv| (kv.key.clone(), kv)).collect();
+        let Some(store) = due(timeline, &known.cache) else { return true };
         self.tally.compared += 1;
         match difference(&known.cache.content, &store) {
             Some(difference) => {

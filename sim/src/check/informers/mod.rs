@@ -210,11 +210,7 @@ impl<'a> Judge<'a> {
             return false;
         }
         let Some(timeline) = self.timeline else { return true };
-        let (key, range_end) = cache.keys.clone();
-        let all = Call::Range(Range { key, range_end, ..Range::default() });
-        let answer = timeline.model.read_at(&all, cache.known);
-        let Body::Range(reply) = answer.body else { return true };
-        let store = reply.kvs.into_iter().map(|kv| (kv.key.clone(), kv)).collect();
+        let Some(store) = due(timeline, cache) else { return true };
         self.tally.compared += 1;
         let Some(difference) = difference(&cache.content, &store) else { return true };
         let text = format!("the cache is wrong at revision {}: {difference}", cache.known);
@@ -275,6 +271,16 @@ fn goes_on(watch: &Watch, cache: &Cache<'_>) -> bool {
 
 fn is_whole(watch: &Watch, keys: &Keys) -> bool {
     (&watch.key, &watch.range_end) == (&keys.0, &keys.1) && !watch.no_put && !watch.no_delete
+}
+
+/// What a cache should hold at its revision.
+fn due(timeline: &Timeline, cache: &Cache<'_>) -> Option<BTreeMap<Blob, KeyValue>> {
+    let (key, range_end) = cache.keys.clone();
+    let all = Call::Range(Range { key, range_end, ..Range::default() });
+    match timeline.model.read_at(&all, cache.known).body {
+        Body::Range(reply) => Some(reply.kvs.into_iter().map(|kv| (kv.key.clone(), kv)).collect()),
+        _ => None,
+    }
 }
 
 /// The first difference between what is held and what should be.

@@ -18,6 +18,7 @@ mod porcupine;
 mod robustness;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::path::{Path, PathBuf};
 

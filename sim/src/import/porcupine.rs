@@ -10,18 +10,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use detsim_reports::record::{
-    Blob, Body, Call, ClientId, Compare, DeleteRange, Header, KeyValue, OpId, Operation, Operator,
-    Outcome, Put, Range, RangeReply, Reply, Target, Time, Txn, TxnOp, TxnOpReply, TxnReply,
-    UNRECORDED,
+    Blob, Body, Call, ClientId, DeleteRange, OpId, Operation, Outcome, Range, Time, UNRECORDED,
 };
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{ImportError, Imported, Part, robustness};
+use super::values::{REGISTER, answered, key_value, parts_by_key, put, range_reply, swap, swapped};
+use super::{ImportError, Imported, robustness};
 use crate::check::Checker;
 
-/// The only key of a history without keys.
-const REGISTER: &str = "register";
 /// When the first operation may be invoked: what a key holds at first is put before.
 const BEGIN: u64 = 2;
 
@@ -102,10 +99,9 @@ pub(super) fn import(path: &Path, text: &str) -> Result<Imported, ImportError> {
         let of_key = keys.entry(key.clone()).or_insert_with(|| vec![initial(&key, &request)]);
         of_key.push(operation);
     }
-    let part = |(of, operations)| Part::of(of, "system", operations, &[Checker::Linearizability]);
     Ok(Imported {
         format: "Porcupine",
-        parts: keys.into_iter().map(part).collect(),
+        parts: parts_by_key(keys, &[Checker::Linearizability]),
         not_checked: Vec::new(),
         ignored: 0,
     })
@@ -183,18 +179,11 @@ impl Request {
 
     fn call(&self) -> Call {
         let key = Blob::text(&self.key);
-        let put = |value: &Blob| Put { key: key.clone(), value: value.clone(), ..Put::default() };
         match &self.kind {
             Kind::Get => Call::Range(Range { key, ..Range::default() }),
-            Kind::Put(value) => Call::Put(put(value)),
+            Kind::Put(value) => Call::Put(put(&key, value.clone())),
             Kind::Delete => Call::DeleteRange(DeleteRange { key, ..DeleteRange::default() }),
-            Kind::Cas { from, to } => {
-                let (operator, target) = (Operator::Equal, Target::Value(from.clone()));
-                let compare =
-                    Compare { key: key.clone(), range_end: Blob::default(), operator, target };
-                let success = vec![TxnOp::Put(put(to))];
-                Call::Txn(Box::new(Txn { compare: vec![compare], success, failure: Vec::new() }))
-            }
+            Kind::Cas { from, to } => swap(&key, from.clone(), to.clone()),
         }
     }
 
@@ -208,33 +197,22 @@ impl Request {
             Kind::Get => {
                 let kvs = match told {
                     Value::Null => Vec::new(),
-                    told => vec![self.key_value(Blob::text(&text(told)))],
+                    told => {
+                        let [key, value] = [&self.key, &text(told)].map(|text| Blob::text(text));
+                        vec![key_value(key, value, UNRECORDED)]
+                    }
                 };
-                Body::Range(RangeReply { count: kvs.len() as i64, kvs, more: false })
+                Body::Range(range_reply(kvs))
             }
             Kind::Put(_) => Body::Put { prev_kv: None },
             Kind::Delete => Body::DeleteRange { deleted: 1, prev_kvs: Vec::new() },
             Kind::Cas { .. } => {
                 let is_done = field(output, "ok").unwrap_or(output).as_bool();
-                let succeeded = is_done.ok_or_else(|| {
+                swapped(is_done.ok_or_else(|| {
                     format!("expected an `Output` true or false, or with `Ok`, found `{output}`")
-                })?;
-                let put = TxnOpReply::Put { revision: UNRECORDED, prev_kv: None };
-                let responses = if succeeded { vec![put] } else { Vec::new() };
-                Body::Txn(TxnReply { succeeded, responses })
+                })?)
             }
         })
-    }
-
-    fn key_value(&self, value: Blob) -> KeyValue {
-        KeyValue {
-            key: Blob::text(&self.key),
-            value,
-            create_revision: UNRECORDED,
-            mod_revision: UNRECORDED,
-            version: UNRECORDED,
-            lease: UNRECORDED,
-        }
     }
 
     fn operation(&self, line: &Line, first: i64) -> Result<Operation, String> {
@@ -256,10 +234,6 @@ impl Request {
     }
 }
 
-fn answered(body: Body) -> Outcome {
-    Outcome::Ok(Reply { header: Header { revision: UNRECORDED, ..Header::default() }, body })
-}
-
 /// What a key holds before its first operation.
 fn initial(key: &str, request: &Request) -> Operation {
     let value = Blob::text(if request.is_register { "0" } else { "" });
@@ -268,7 +242,7 @@ fn initial(key: &str, request: &Request) -> Operation {
         client: ClientId(u32::MAX),
         member: 0,
         invoked: Time::ZERO,
-        call: Call::Put(Put { key: Blob::text(key), value, ..Put::default() }),
+        call: Call::Put(put(&Blob::text(key), value)),
         completed: Time(BEGIN - 1),
         outcome: Some(answered(Body::Put { prev_kv: None })),
     }

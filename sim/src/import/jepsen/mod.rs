@@ -17,12 +17,10 @@ mod transactions;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use detsim_reports::record::{
-    Blob, Body, Call, ClientId, Header, KeyValue, OpId, Operation, Outcome, RangeReply, Reply,
-    Time, UNRECORDED,
-};
+use detsim_reports::record::{Blob, Body, Call, ClientId, OpId, Operation, Outcome, Time};
 
 use super::edn::{Edn, Reader};
+use super::values::answered;
 use super::{ImportError, Imported, Part};
 
 /// What is wrong, and on which line.
@@ -169,7 +167,7 @@ impl Done {
         let client = u32::try_from(self.process)
             .map_err(|_| wrong("expected a small `:process`".to_owned()))?;
         let outcome = match &self.told {
-            Told::Ok(value) => reply(answer(value).map_err(wrong)?),
+            Told::Ok(value) => answered(answer(value).map_err(wrong)?),
             Told::Fail => Outcome::Fail("failed".to_owned()),
             Told::Info => Outcome::Unknown("info".to_owned()),
         };
@@ -186,35 +184,6 @@ impl Done {
     }
 }
 
-fn reply(body: Body) -> Outcome {
-    Outcome::Ok(Reply { header: Header { revision: UNRECORDED, ..Header::default() }, body })
-}
-
-/// A key of which nothing but its value, and perhaps its version, is recorded.
-fn key_value(key: Blob, value: Blob, version: i64) -> KeyValue {
-    KeyValue {
-        key,
-        value,
-        create_revision: UNRECORDED,
-        mod_revision: UNRECORDED,
-        version,
-        lease: UNRECORDED,
-    }
-}
-
-fn range_reply(kvs: Vec<KeyValue>) -> RangeReply {
-    RangeReply { count: kvs.len() as i64, kvs, more: false }
-}
-
 fn written(value: &Edn) -> Blob {
     Blob::text(&value.to_string())
-}
-
-/// Operations by the key that each is of, as parts to be judged alone.
-fn parts_by_key(
-    keys: BTreeMap<String, Vec<Operation>>,
-    checkers: &'static [crate::check::Checker],
-) -> Vec<Part> {
-    let part = |(of, operations)| Part::of(of, "system", operations, checkers);
-    keys.into_iter().map(part).collect()
 }

@@ -6,17 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use detsim_reports::record::{
-    Blob, Body, Call, Compare, Operation, Operator, Put, Range, Target, Txn, TxnOp, TxnOpReply,
-    TxnReply, UNRECORDED,
-};
+use detsim_reports::record::{Blob, Body, Call, Operation, Range, UNRECORDED};
 
 use super::super::edn::Edn;
-use super::{Done, Part, Wrong, key_value, parts_by_key, range_reply, written};
+use super::super::values::{REGISTER, key_value, parts_by_key, put, range_reply, swap, swapped};
+use super::{Done, Part, Wrong, written};
 use crate::check::Checker;
-
-/// The only key of a history without keys.
-const REGISTER: &str = "register";
 
 /// What a completion may tell of a value.
 struct Versioned<'a> {
@@ -64,7 +59,7 @@ fn versioned(value: &Edn) -> Versioned<'_> {
 }
 
 /// Old and new value of a compare-and-set, with or without a version.
-fn swap(value: &Edn) -> Option<(&Edn, &Edn)> {
+fn old_and_new(value: &Edn) -> Option<(&Edn, &Edn)> {
     match versioned(value) {
         Versioned { value: Edn::List(items), .. } => match items.as_slice() {
             [old, new] => Some((old, new)),
@@ -80,18 +75,13 @@ fn swap(value: &Edn) -> Option<(&Edn, &Edn)> {
 
 fn call(key: &str, function: &str, value: &Edn) -> Result<Call, String> {
     let key = Blob::text(key);
-    let put = |value: &Edn| Put { key: key.clone(), value: written(value), ..Put::default() };
     Ok(match function {
         "read" => Call::Range(Range { key, ..Range::default() }),
-        "write" => Call::Put(put(versioned(value).value)),
+        "write" => Call::Put(put(&key, written(versioned(value).value))),
         _ => {
-            let (old, new) = swap(value)
+            let (old, new) = old_and_new(value)
                 .ok_or_else(|| format!("expected `[old new]` to swap, found `{value}`"))?;
-            let (operator, target) = (Operator::Equal, Target::Value(written(old)));
-            let compare =
-                Compare { key: key.clone(), range_end: Blob::default(), operator, target };
-            let success = vec![TxnOp::Put(put(new))];
-            Call::Txn(Box::new(Txn { compare: vec![compare], success, failure: Vec::new() }))
+            swap(&key, written(old), written(new))
         }
     })
 }
@@ -107,9 +97,6 @@ fn answer(key: &str, function: &str, value: &Edn) -> Body {
             Body::Range(range_reply(kvs))
         }
         "write" => Body::Put { prev_kv: None },
-        _ => {
-            let put = TxnOpReply::Put { revision: UNRECORDED, prev_kv: None };
-            Body::Txn(TxnReply { succeeded: true, responses: vec![put] })
-        }
+        _ => swapped(true),
     }
 }

@@ -6,10 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use detsim_reports::record::{Blob, Body, Call, Operation, Put, Range, UNRECORDED};
+use detsim_reports::record::{Blob, Body, Call, Operation, Range, UNRECORDED};
 
 use super::super::edn::Edn;
-use super::{Done, Part, Wrong, key_value, parts_by_key, range_reply, written};
+use super::super::values::{key_value, parts_by_key, put, range_reply};
+use super::{Done, Part, Wrong, written};
 use crate::check::Checker;
 
 /// The only set of a history without keys.
@@ -33,8 +34,8 @@ pub(super) fn parts(done: &[Done]) -> Result<Vec<Part>, Wrong> {
         let operation = match done.function.as_str() {
             "add" => {
                 let element = written(&asked);
-                let put = Put { key: element.clone(), value: element, ..Put::default() };
-                done.operation(Call::Put(put), |_| Ok(Body::Put { prev_kv: None }))?
+                let call = Call::Put(put(&element, element.clone()));
+                done.operation(call, |_| Ok(Body::Put { prev_kv: None }))?
             }
             "read" => {
                 let [key, range_end] = [ALL_KEYS; 2].map(Blob::text);

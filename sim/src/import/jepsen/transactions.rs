@@ -10,12 +10,13 @@
 use std::collections::BTreeMap;
 
 use detsim_reports::record::{
-    Blob, Body, Call, KeyValue, Operation, Put, Range, SortOrder, SortTarget, Txn, TxnOp,
-    TxnOpReply, TxnReply, UNRECORDED,
+    Blob, Body, Call, KeyValue, Operation, Range, SortOrder, SortTarget, Txn, TxnOp, TxnOpReply,
+    TxnReply, UNRECORDED,
 };
 
 use super::super::edn::Edn;
-use super::{Done, Part, Told, Wrong, key_value, range_reply, written};
+use super::super::values::{key_value, put, range_reply};
+use super::{Done, Part, Told, Wrong, written};
 use crate::check::Checker;
 
 /// One operation of a transaction.
@@ -121,11 +122,9 @@ fn request(step: &Step<'_>, place: usize, lists: Option<&Elements>) -> TxnOp {
         (Kind::Read, None) => TxnOp::Range(Range { key: Blob::text(&key), ..Range::default() }),
         (Kind::Append, _) => {
             let key = Blob::text(&format!("{key} {place:04} {}", step.value));
-            TxnOp::Put(Put { key, value: written(step.value), ..Put::default() })
+            TxnOp::Put(put(&key, written(step.value)))
         }
-        (Kind::Write, _) => {
-            TxnOp::Put(Put { key: Blob::text(&key), value: written(step.value), ..Put::default() })
-        }
+        (Kind::Write, _) => TxnOp::Put(put(&Blob::text(&key), written(step.value))),
     }
 }
 

@@ -12,6 +12,7 @@ use detsim_reports::record::{
 };
 
 use crate::check::unrecorded::bears_out;
+use crate::check::watch::told_up_to;
 use crate::model::{Change, Model, Span};
 
 /// What was seen, by revision and key. `None` for a delete.
@@ -160,17 +161,12 @@ impl Observed {
         }
     }
 
-    /// A message says that all changes from `next` on are told up to its last one. Of a revision
-    /// that comes in fragments, more may follow.
+    /// A message says that all changes from `next` on are told up to its last one.
     fn told(&mut self, watch: &Watch, next: &mut i64, message: &WatchMessage) {
         if message.created && *next == 0 {
             *next = message.revision + 1;
         }
-        let last = match message.events.last() {
-            Some(event) => event.kv.mod_revision - i64::from(message.fragment),
-            None if message.progress => message.revision,
-            None => return,
-        };
+        let Some(last) = told_up_to(message) else { return };
         if *next > 0 && last >= *next {
             let watched = (watch.key.clone(), watch.range_end.clone());
             self.told.entry(watched).or_default().add(*next, last);

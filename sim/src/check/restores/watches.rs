@@ -9,6 +9,7 @@ use detsim_reports::record::{Blob, Call, ClientId, History, OpId, Operation, Wat
 use crate::check::describe;
 use crate::check::eras::{Owners, begun_at};
 use crate::check::report::{Evidence, Report};
+use crate::check::watch::told_up_to;
 
 /// Where a client is in the events of some keys.
 struct Place<'a> {
@@ -62,14 +63,9 @@ pub(super) fn check(history: &History, owners: &Owners<'_>, report: &mut Report)
 fn reached(watch: &Watch, messages: &[&WatchMessage]) -> i64 {
     let mut known = watch.start_revision - 1;
     for message in messages {
-        let last = message.events.last().map(|event| event.kv.mod_revision);
-        let told = match last {
-            Some(last) => last - i64::from(message.fragment),
-            None if message.progress => message.revision,
-            None if message.created && watch.start_revision == 0 => message.revision,
-            None => continue,
-        };
-        known = known.max(told);
+        let from_now = || message.created && watch.start_revision == 0;
+        let told = told_up_to(message).or_else(|| from_now().then_some(message.revision));
+        known = known.max(told.unwrap_or(known));
     }
     known
 }

@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use detsim_reports::record::{
-    Call, CheckReport, History, OpId, Operation, Outcome, Severity, Time, Watch, Watched,
+    Call, CheckReport, History, OpId, Operation, Outcome, Severity, Time, Watch, WatchMessage,
+    Watched,
 };
 
 use self::viewer::Viewer;
@@ -101,6 +102,15 @@ impl Acknowledged {
     pub fn by(&self, at: Time) -> i64 {
         let before = self.0.partition_point(|&(reported, _)| reported <= at);
         before.checked_sub(1).map_or(1, |last| self.0[last].1)
+    }
+}
+
+/// Up to which revision a message says that all was told, if it says so. Of a revision that comes
+/// in fragments, more may follow.
+pub(super) fn told_up_to(message: &WatchMessage) -> Option<i64> {
+    match message.events.last() {
+        Some(event) => Some(event.kv.mod_revision - i64::from(message.fragment)),
+        None => message.progress.then_some(message.revision),
     }
 }
 

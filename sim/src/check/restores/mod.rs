@@ -29,11 +29,14 @@ use crate::model::Model;
 /// Checks snapshots, and what clients carry from one cluster to the next.
 pub(super) fn check(history: &History, internals: Option<&Internals>, eras: &[Era]) -> CheckReport {
     let mut report = Report::new(Checker::Restores);
+    let saves = history.operations.iter().filter_map(|save| Some((save, saved(save)?.0)));
+    let saves: Vec<(&Operation, i64)> = saves.collect();
+    if saves.is_empty() && history.restored.is_empty() {
+        return report.finish();
+    }
     let owners = Owners::of(history, internals);
-    for operation in &history.operations {
-        if let Some((revision, _)) = saved(operation) {
-            stale(history, &owners, operation, revision, &mut report);
-        }
+    for (save, revision) in saves {
+        stale(history, &owners, save, revision, &mut report);
     }
     for restored in &history.restored {
         held(history, restored.saved, origin(history, restored, &owners), eras, &mut report);

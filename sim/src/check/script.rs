@@ -2,8 +2,8 @@
 
 use detsim_reports::record::{
     Blob, Body, Call, ClientId, Command, Committed, Header, History, Incident, Internals, KeyValue,
-    MemberName, OpId, Operation, Outcome, Put, Range, RangeReply, Reply, Time, WatchMessage,
-    Watched,
+    MemberName, OpId, Operation, Outcome, Put, Range, RangeReply, Reply, Restored, Time,
+    WatchMessage, Watched,
 };
 
 /// A history, and the log beside it.
@@ -108,6 +108,33 @@ impl Script {
     pub fn log(&mut self, at: u64, op: OpId) {
         let call = self.history.operations[op.0 as usize].call.clone();
         self.entry(at, Command::Client(call), Some(op));
+    }
+
+    /// A snapshot is saved that claims a revision and an index. Nobody says whose.
+    pub fn save(&mut self, from: u64, to: u64, revision: i64, index: u64) -> OpId {
+        let save = self.invoke(from, Call::Snapshot { into: "monday".to_owned() });
+        let body = Body::Snapshot { size_bytes: 1, version: String::new(), revision, index };
+        self.end(save, to, Outcome::Ok(Reply { header: Header::default(), body }));
+        save
+    }
+
+    /// All members are restored from a snapshot.
+    pub fn restore(&mut self, at: u64, saved: OpId, bumped: i64) {
+        let entered = (0..self.history.members.len()).map(|member| (member, us(at))).collect();
+        self.history.restored = vec![Restored { saved, bumped, founders: 1, entered }];
+    }
+
+    /// The next entry of the restored cluster's log.
+    pub fn restored_entry(&mut self, at: u64, command: Command, op: Option<OpId>) {
+        let committed = &mut self.internals.committed;
+        let index = committed.iter().filter(|entry| entry.era == 1).count() as u64 + 1;
+        committed.push(Committed { at: us(at), cluster: 1, era: 1, index, term: 1, command, op });
+    }
+
+    /// The first entry of the restored cluster's log: its only founder.
+    pub fn founded(&mut self, at: u64) {
+        let command = Command::ConfChange { what: "add 1".to_owned(), change: None };
+        self.restored_entry(at, command, None);
     }
 
     /// A watch receives a message.

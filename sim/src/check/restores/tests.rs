@@ -1,8 +1,8 @@
 //! Hand-written runs in which a cluster began from a snapshot of another.
 
 use detsim_reports::record::{
-    Applied, Blob, Body, Call, CheckReport, ClientId, Command, Committed, Event, Header, KeyValue,
-    OpId, Outcome, Put, Range, Reply, Restored, Watch, WatchMessage,
+    Applied, Blob, Body, Call, CheckReport, ClientId, Command, Event, Header, KeyValue, OpId,
+    Outcome, Put, Range, Reply, Watch, WatchMessage,
 };
 
 use crate::check::script::{Script, kv, put, us};
@@ -14,26 +14,15 @@ fn saved() -> (Script, OpId) {
     let mut script = Script::new();
     let first = script.put(10, 12, "a", "1", 2);
     script.log(11, first);
-    let save = script.invoke(20, Call::Snapshot { into: "monday".to_owned() });
-    let body = Body::Snapshot { size_bytes: 1, version: String::new(), revision: 2, index: 1 };
-    script.end(save, 22, Outcome::Ok(Reply { header: Header::default(), body }));
+    let save = script.save(20, 22, 2, 1);
     let late = script.put(30, 32, "b", "2", 3);
     script.log(31, late);
     (script, save)
 }
 
 fn restored(script: &mut Script, save: OpId, bumped: i64) {
-    let entered = (0..3).map(|member| (member, us(100))).collect();
-    script.history.restored = vec![Restored { saved: save, bumped, founders: 1, entered }];
-    entry(script, 101, Command::ConfChange { what: "add 1".to_owned(), change: None }, None);
-}
-
-/// The next entry of the restored cluster's log.
-fn entry(script: &mut Script, at: u64, command: Command, op: Option<OpId>) {
-    let committed = &mut script.internals.committed;
-    let index = committed.iter().filter(|entry| entry.era == 1).count() as u64 + 1;
-    let entry = Committed { at: us(at), cluster: 1, era: 1, index, term: 1, command, op };
-    committed.push(entry);
+    script.restore(100, save, bumped);
+    script.founded(101);
 }
 
 fn rules(script: &Script) -> Vec<String> {
@@ -52,7 +41,7 @@ fn what_was_saved_is_there_and_what_came_later_is_lawfully_gone() {
     script.get(110, 112, "a", Some(kv("a", "1", 2, 2, 1)), 2);
     script.get(113, 114, "b", None, 2);
     let again = script.put(120, 122, "b", "3", 3);
-    entry(&mut script, 121, Command::Client(put("b", "3")), Some(again));
+    script.restored_entry(121, Command::Client(put("b", "3")), Some(again));
     script.get(130, 132, "b", Some(kv("b", "3", 3, 3, 1)), 3);
     assert_eq!(rules(&script), Vec::<String>::new());
 }
@@ -76,9 +65,7 @@ fn refusals_that_a_restore_overtook_are_held_against_no_cluster() {
 fn a_store_in_which_nothing_was_written_is_raised_to_what_it_is_raised_by() {
     let is_found = |told: i64| {
         let mut script = Script::new();
-        let save = script.invoke(20, Call::Snapshot { into: "monday".to_owned() });
-        let body = Body::Snapshot { size_bytes: 1, version: String::new(), revision: 1, index: 0 };
-        script.end(save, 22, Outcome::Ok(Reply { header: Header::default(), body }));
+        let save = script.save(20, 22, 1, 0);
         restored(&mut script, save, 1_000);
         script.get(110, 112, "a", None, told);
         !rules(&script).is_empty()
@@ -166,7 +153,7 @@ fn revisions_that_are_raised_are_compacted_below() {
     restored(&mut script, save, 1_000_000);
     script.get(110, 112, "a", Some(kv("a", "1", 2, 2, 1)), 1_000_002);
     let again = script.put(120, 122, "b", "3", 1_000_003);
-    entry(&mut script, 121, Command::Client(put("b", "3")), Some(again));
+    script.restored_entry(121, Command::Client(put("b", "3")), Some(again));
     assert_eq!(rules(&script), Vec::<String>::new());
     script.get(130, 132, "a", Some(kv("a", "1", 2, 2, 1)), 3);
     assert!(!rules(&script).is_empty());

@@ -1,8 +1,6 @@
 //! Informers by hand that go on with a restored cluster.
 
-use detsim_reports::record::{
-    Blob, Command, Committed, Event, Header, KeyValue, RangeReply, Reply, Restored,
-};
+use detsim_reports::record::{Blob, Command, Event, KeyValue, RangeReply};
 
 use super::*;
 use crate::check::script::{Script, kv, put, us};
@@ -19,11 +17,8 @@ fn restored(bumped: i64) -> Script {
     let mut script = Script::new();
     let first = script.put(10, 12, "p1", "a", 2);
     script.log(11, first);
-    let save = script.invoke(20, Call::Snapshot { into: "monday".to_owned() });
-    let body = Body::Snapshot { size_bytes: 1, version: String::new(), revision: 2, index: 1 };
-    script.end(save, 22, Outcome::Ok(Reply { header: Header::default(), body }));
-    let entered = (0..3).map(|member| (member, us(100))).collect();
-    script.history.restored = vec![Restored { saved: save, bumped, founders: 1, entered }];
+    let save = script.save(20, 22, 2, 1);
+    script.restore(100, save, bumped);
     script
 }
 
@@ -31,18 +26,6 @@ fn restored(bumped: i64) -> Script {
 fn late(script: &mut Script) {
     let late = script.put(30, 32, "p2", "b", 3);
     script.log(31, late);
-}
-
-/// The next entry of the restored cluster's log.
-fn entry(script: &mut Script, at: u64, command: Command, op: Option<OpId>) {
-    let committed = &mut script.internals.committed;
-    let index = committed.iter().filter(|entry| entry.era == 1).count() as u64 + 1;
-    let entry = Committed { at: us(at), cluster: 1, era: 1, index, term: 1, command, op };
-    committed.push(entry);
-}
-
-fn begin(script: &mut Script) {
-    entry(script, 101, Command::ConfChange { what: "add 1".to_owned(), change: None }, None);
 }
 
 fn list(script: &mut Script, at: u64, found: &[KeyValue], revision: i64) {
@@ -106,9 +89,9 @@ fn a_cache_that_was_saved_with_the_store_goes_on() {
     list(&mut script, 15, &[kv("p1", "a", 2, 2, 1)], 2);
     watch(&mut script, 17, 3, 2, &[]);
     late(&mut script);
-    begin(&mut script);
+    script.founded(101);
     let other = script.put(105, 107, "p2", "c", 3);
-    entry(&mut script, 106, Command::Client(put("p2", "c")), Some(other));
+    script.restored_entry(106, Command::Client(put("p2", "c")), Some(other));
     watch(&mut script, 110, 3, 3, &[event(kv("p2", "c", 3, 3, 1))]);
     let report = report(&script);
     assert_eq!(report.findings, Vec::new());
@@ -119,7 +102,7 @@ fn a_cache_that_was_saved_with_the_store_goes_on() {
 fn a_cache_that_is_ahead_of_its_new_cluster_waits_for_nothing() {
     let mut script = restored(0);
     knows_more(&mut script);
-    begin(&mut script);
+    script.founded(101);
     watch(&mut script, 110, 4, 2, &[]);
     assert_eq!(rules(&script), ["ahead-of-cluster"]);
 }
@@ -129,9 +112,9 @@ fn a_cache_of_another_past_is_wrong_once_its_cluster_is_as_far() {
     let goes_on = |then: &[WatchMessage]| {
         let mut script = restored(0);
         knows_more(&mut script);
-        begin(&mut script);
+        script.founded(101);
         let other = script.put(105, 107, "p3", "c", 3);
-        entry(&mut script, 106, Command::Client(put("p3", "c")), Some(other));
+        script.restored_entry(106, Command::Client(put("p3", "c")), Some(other));
         watch(&mut script, 110, 4, 3, then);
         rules(&script)
     };
@@ -143,7 +126,7 @@ fn a_cache_of_another_past_is_wrong_once_its_cluster_is_as_far() {
 fn who_is_refused_lists_again() {
     let mut script = restored(1000);
     knows_more(&mut script);
-    begin(&mut script);
+    script.founded(101);
     watch(&mut script, 110, 4, 1002, &[gone(1002)]);
     list(&mut script, 120, &[kv("p1", "a", 2, 2, 1)], 1002);
     watch(&mut script, 130, 1003, 1002, &[]);
@@ -158,7 +141,7 @@ fn who_is_refused_lists_again() {
 fn who_needs_what_was_compacted_is_not_served() {
     let mut script = restored(1000);
     knows_more(&mut script);
-    begin(&mut script);
+    script.founded(101);
     watch(&mut script, 110, 4, 1002, &[progress(1002)]);
     assert_eq!(rules(&script), ["not-refused"]);
 }
@@ -168,7 +151,7 @@ fn who_was_refused_and_never_lists_again_is_stuck() {
     let stuck = |lists: bool| {
         let mut script = restored(1000);
         knows_more(&mut script);
-        begin(&mut script);
+        script.founded(101);
         watch(&mut script, 110, 4, 1002, &[gone(1002)]);
         script.history.healed = Some(us(105));
         script.history.survivors = vec![0, 1, 2];

@@ -679,9 +679,7 @@ impl Running {
 
     pub(super) fn fail(&mut self, waiter: Waiter, error: ApiError, now: Now, out: &mut Outputs) {
         match waiter {
-            Waiter::Client(id) => {
-                out.push(Output::Reply { id, result: Box::new(Err(error.into())) })
-            }
+            Waiter::Client(id) => self.reply(id, Err(error), out),
             Waiter::PeerPromote(id) => self.promote_refused(id, error, out),
             Waiter::Publish => self.publish_failed(error, now, out),
             Waiter::NoSpace(client) => self.no_space(client, out),
@@ -735,18 +733,18 @@ impl Running {
             out.push(Output::StreamEnd { id, result: Err(error.into()) });
         }
         for (_, request) in std::mem::take(&mut self.forwarded) {
-            out.push(Output::Reply { id: request, result: Box::new(Err(error.into())) });
+            self.reply(request, Err(error), out);
         }
         for (id, _) in std::mem::take(&mut self.compactions) {
-            out.push(Output::Reply { id, result: Box::new(Err(error.into())) });
+            self.reply(id, Err(error), out);
         }
         for transfer in std::mem::take(&mut self.transfers) {
             if let Some(id) = transfer.request {
-                out.push(Output::Reply { id, result: Box::new(Err(error.into())) });
+                self.reply(id, Err(error), out);
             }
         }
         for id in self.tasks.take_waiters() {
-            out.push(Output::Reply { id, result: Box::new(Err(error.into())) });
+            self.reply(id, Err(error), out);
         }
         self.lease_fail_all(error, out);
     }
@@ -787,7 +785,7 @@ impl Running {
     /// Old versions are gone: who waited for that is answered.
     pub(super) fn compacted(&mut self, out: &mut Outputs) {
         for (id, response) in std::mem::take(&mut self.compactions) {
-            out.push(Output::Reply { id, result: Box::new(Ok(response)) });
+            self.reply(id, Ok(response), out);
         }
     }
 
@@ -810,8 +808,7 @@ impl Running {
         out: &mut Outputs,
     ) {
         if let Err(error) = self.admit(&request, options) {
-            out.push(Output::Reply { id, result: Box::new(Err(error.into())) });
-            return;
+            return self.reply(id, Err(error), out);
         }
         self.dispatch(id, request, now, out);
     }

@@ -377,7 +377,6 @@ impl Running {
         self.store.note_written();
         self.lessor = recovered.lessor;
         self.alarms = recovered.alarms;
-        self.upkeep.storage.adopt(recovered.storage_version);
         let membership = std::mem::replace(&mut self.membership, recovered.membership);
         self.membership_digest = self.membership.digest();
         if let Some(version) = self.membership.cluster_version()
@@ -385,7 +384,7 @@ impl Running {
         {
             self.stopped = Some(stop);
         }
-        self.storage_adopted(now);
+        self.adopt_storage_version(recovered.storage_version, now);
         self.adopt_peers(&membership, out);
         let SnapshotMark { index, term, .. } = recovered.mark;
         if index > 0 {

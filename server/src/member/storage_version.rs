@@ -25,11 +25,6 @@ pub(super) struct StorageVersion {
 }
 
 impl StorageVersion {
-    /// Another database is the member's own.
-    pub(super) fn adopt(&mut self, stored: Option<Version>) {
-        self.stored = stored;
-    }
-
     /// The cluster's version has changed.
     pub(super) fn look_now(&mut self) {
         self.next_at = Some(Monotonic::ZERO);
@@ -49,7 +44,8 @@ impl Running {
     }
 
     /// A database was taken over: it is looked at in time, if there is anything to see.
-    pub(super) fn storage_adopted(&mut self, now: Now) {
+    pub(super) fn adopt_storage_version(&mut self, stored: Option<Version>, now: Now) {
+        self.upkeep.storage.stored = stored;
         self.upkeep.storage.next_at = self.wanted_version().map(|_| now.monotonic.after(INTERVAL));
     }
 

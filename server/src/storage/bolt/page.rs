@@ -159,7 +159,7 @@ impl Page {
 
     pub(super) fn value_range(&self, index: usize) -> Range<usize> {
         let from = self.key_range(index).end;
-        from..from + u32_at(&self.bytes, HEADER + index * ELEMENT + 12) as usize
+        from..from + self.value_len(index)
     }
 
     /// Where its last element ends: nothing follows.

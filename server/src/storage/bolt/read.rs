@@ -311,17 +311,19 @@ pub struct Leaves {
 impl Leaves {
     /// The rows by key; buckets within the bucket are left out.
     pub fn rows(&self) -> impl Iterator<Item = (&[u8], Bytes)> {
-        self.pages.iter().flat_map(|page| {
-            let places = (0..page.len()).filter(|&place| !page.is_bucket(place));
-            places.map(|place| (page.key(place), page.value(place)))
-        })
+        self.places().map(|(page, place)| (page.key(place), page.value(place)))
     }
 
     /// The same with keys that share the pages.
     pub fn shared_rows(&self) -> impl Iterator<Item = (Bytes, Bytes)> {
+        self.places().map(|(page, place)| (page.key_bytes(place), page.value(place)))
+    }
+
+    /// Where rows are.
+    fn places(&self) -> impl Iterator<Item = (&Page, usize)> {
         self.pages.iter().flat_map(|page| {
             let places = (0..page.len()).filter(|&place| !page.is_bucket(place));
-            places.map(|place| (page.key_bytes(place), page.value(place)))
+            places.map(move |place| (page, place))
         })
     }
 }

@@ -343,12 +343,8 @@ pub fn effect(effect: &Effect) -> Vec<String> {
 /// An incident, with what the faults did that it ends: `heal (12 messages held)`.
 pub fn incident(incident: &Incident) -> String {
     let mut done = Effect::new();
-    for mark in &incident.marks {
-        if let Mark::Ends { effect, .. } | Mark::Happens { effect, .. } = mark {
-            for (what, many) in effect {
-                *done.entry(what.clone()).or_default() += many;
-            }
-        }
+    for (what, many) in incident.marks.iter().filter_map(Mark::effect).flatten() {
+        *done.entry(what.clone()).or_default() += many;
     }
     match effect(&done).as_slice() {
         [] => incident.what.clone(),

@@ -58,6 +58,16 @@ pub enum Mark {
     },
 }
 
+impl Mark {
+    /// What a fault did that is over with it.
+    pub fn effect(&self) -> Option<&Effect> {
+        match self {
+            Mark::Ends { effect, .. } | Mark::Happens { effect, .. } => Some(effect),
+            Mark::Started(_) | Mark::Ended(_) | Mark::Begins(_) => None,
+        }
+    }
+}
+
 /// A fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {

@@ -83,14 +83,9 @@ fn find<'r>(record: &'r RunRecord, what: &str, from: usize) -> Option<(usize, &'
 fn effect(record: &RunRecord) -> Effect {
     let mut done = Effect::new();
     let marks = record.history.incidents.iter().flat_map(|it| &it.marks);
-    let ended = marks.filter_map(|mark| match mark {
-        Mark::Ends { effect, .. } | Mark::Happens { effect, .. } => Some(effect),
-        Mark::Started(_) | Mark::Ended(_) | Mark::Begins(_) => None,
-    });
-    for effect in ended.chain(record.history.unended.iter().map(|(_, effect)| effect)) {
-        for (what, many) in effect {
-            *done.entry(what.clone()).or_default() += many;
-        }
+    let unended = record.history.unended.iter().map(|(_, effect)| effect);
+    for (what, many) in marks.filter_map(Mark::effect).chain(unended).flatten() {
+        *done.entry(what.clone()).or_default() += many;
     }
     done
 }

@@ -50,13 +50,10 @@ impl Runner<'_> {
         self.in_fault = true;
         self.went_down(place);
         self.in_fault = false;
-        let trap = self.members[place].trap.take();
-        self.eases(Trouble::Trap, place);
-        let is_power = trap.is_some_and(|trap| trap.power);
-        if is_power {
+        let (trap, what) = self.sprung(place);
+        if trap.is_some_and(|trap| trap.power) {
             self.note_lost_power(place);
         }
-        let what = if is_power { "power-loss" } else { "kill" };
         let what = format!("{what} {}", self.members[place].name);
         self.incident(vec![place], what);
         self.faults.any = true;
@@ -64,6 +61,14 @@ impl Runner<'_> {
         if let Some(back) = trap.and_then(|trap| trap.back) {
             self.returning.push((self.world.now().after(back), place));
         }
+    }
+
+    /// What was to come has come: a kill or a power loss, in a script's word.
+    pub(super) fn sprung(&mut self, place: usize) -> (Option<Trap>, &'static str) {
+        let trap = self.members[place].trap.take();
+        self.eases(Trouble::Trap, place);
+        let is_power = trap.is_some_and(|trap| trap.power);
+        (trap, if is_power { "power-loss" } else { "kill" })
     }
 
     /// A machine has lost its power: what its disk has not kept of what it had synced is gone.

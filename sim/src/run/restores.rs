@@ -192,20 +192,14 @@ impl Runner<'_> {
 
     /// Whether what was killed on a host is a restore.
     pub(super) fn restore_trapped(&mut self, place: usize) -> bool {
-        let trap = self.members[place].trap;
-        match &mut self.restoring {
-            Some((of, ending)) if *of == place => {
-                *ending = Some(Ending::Killed(trap.and_then(|trap| trap.back)));
-                self.members[place].trap = None;
-                self.eases(Trouble::Trap, place);
-                let name = self.members[place].name.clone();
-                let is_power = trap.is_some_and(|trap| trap.power);
-                let what = if is_power { "power-loss" } else { "kill" };
-                self.incident(vec![place], format!("{what} {name}, which was being restored"));
-                true
-            }
-            _ => false,
+        if self.restoring.as_ref().is_none_or(|(of, _)| *of != place) {
+            return false;
         }
+        let (trap, what) = self.sprung(place);
+        self.restoring = Some((place, Some(Ending::Killed(trap.and_then(|trap| trap.back)))));
+        let what = format!("{what} {}, which was being restored", self.members[place].name);
+        self.incident(vec![place], what);
+        true
     }
 
     /// A member belongs to the cluster that began from a snapshot in this way.

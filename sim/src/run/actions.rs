@@ -78,8 +78,8 @@ impl Runner<'_> {
                 Action::Ask(_) => Some(Trouble::Operation),
                 _ => None,
             };
-            for &place in &members {
-                moment.into_iter().for_each(|moment| self.befalls(moment, place));
+            if let Some(moment) = moment {
+                members.iter().for_each(|&place| self.befalls(moment, place));
             }
             self.incident(members, done.to_string());
             self.note_fault(done);

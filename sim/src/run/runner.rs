@@ -390,13 +390,12 @@ impl<'w> Runner<'w> {
         // One that does not serve yet ends with another reason; its log says why.
         let is_told = self.members[place].is_leaving && self.world.log_contains(place, REMOVED);
         let has_faults = self.faults.any;
+        self.troubles.ended(place);
         let member = &mut self.members[place];
         let was_asked = std::mem::take(&mut member.is_stopping);
         member.is_up = false;
         member.is_paused = false;
         let what = format!("{} exits code={} {}", member.name, exit.code, exit.reason);
-        self.troubles.ended(place);
-        let member = &mut self.members[place];
         if !was_asked {
             let is_early = member.is_joining
                 && has_faults

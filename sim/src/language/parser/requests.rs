@@ -8,7 +8,7 @@ use super::Scope;
 use super::cursor::{Cursor, Parsed};
 
 const fn parameter(name: &'static str, kind: Kind) -> Parameter {
-    Parameter { name, kind, default: "", meaning: "" }
+    value::parameter(name, kind, "")
 }
 
 const PREFIX: Parameter = parameter("prefix", Kind::Switch);

@@ -35,6 +35,10 @@ fn applied(at: u64, member: usize, index: u64, term: u64) -> Applied {
     }
 }
 
+fn committed(at: u64, index: u64, term: u64, command: Command) -> Committed {
+    Committed { at: Time(at), cluster: 1, era: 0, index, term, command, op: None }
+}
+
 fn vote(member: usize, term: u64, candidate: u64) -> VoteSent {
     let identity = member as u64 + 10;
     let durable = Some((term, candidate));
@@ -118,15 +122,7 @@ fn an_index_holds_one_entry() {
         run.applied[5].term = 1;
     });
     assert_eq!(falling, ["log-matching"]);
-    let entry = Committed {
-        at: Time(1),
-        cluster: 1,
-        era: 0,
-        index: 2,
-        term: 1,
-        command: Command::TermStart,
-        op: None,
-    };
+    let entry = committed(1, 2, 1, Command::TermStart);
     assert_eq!(broken(|run| run.committed.push(entry)), ["log-matching"]);
 }
 
@@ -148,14 +144,8 @@ fn a_leader_holds_what_was_committed_before() {
 
 #[test]
 fn a_learner_that_is_promoted_holds_something() {
-    let change = |index: u64, what: &str| Committed {
-        at: Time(20),
-        cluster: 1,
-        era: 0,
-        index,
-        term: 2,
-        command: Command::ConfChange { what: what.to_owned(), change: None },
-        op: None,
+    let change = |index: u64, what: &str| {
+        committed(20, index, 2, Command::ConfChange { what: what.to_owned(), change: None })
     };
     let promoted = |run: &mut Internals, who: &str| {
         run.committed.push(change(1, &format!("add learner {who}")));

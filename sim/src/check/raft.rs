@@ -106,8 +106,7 @@ struct Raft<'a> {
 
 impl Raft<'_> {
     fn violate(&mut self, rule: &str, members: Vec<usize>, at: Time, text: String) {
-        let evidence = Evidence { operations: Vec::new(), members, at };
-        self.report.safety(rule, evidence, text);
+        self.report.safety(rule, Evidence::inside(members, at), text);
     }
 
     fn name(&self, member: usize) -> String {

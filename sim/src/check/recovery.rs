@@ -159,11 +159,7 @@ impl Recovery<'_> {
         }
         has_led |= !led.is_empty();
         report.checked(1, "leadership after recovery was due");
-        let evidence = || Evidence {
-            operations: Vec::new(),
-            members: self.history.survivors.clone(),
-            at: self.history.ended,
-        };
+        let evidence = || Evidence::inside(self.history.survivors.clone(), self.history.ended);
         if !has_led {
             let text = format!(
                 "none of the survivors leads or has a leader at any time from {} ms after healing \
@@ -203,11 +199,7 @@ impl Recovery<'_> {
                     last.index,
                     self.history.ended.since(last.at).as_millis()
                 );
-                let evidence = Evidence {
-                    operations: Vec::new(),
-                    members: vec![member],
-                    at: self.history.ended,
-                };
+                let evidence = Evidence::inside(vec![member], self.history.ended);
                 report.find(Severity::Liveness, "lagging", evidence, text);
             }
         }

@@ -41,6 +41,11 @@ impl Evidence {
             at: operations.iter().map(end).max().unwrap_or_default(),
         }
     }
+
+    /// What was seen from inside of these members, with no operation.
+    pub fn inside(members: Vec<usize>, at: Time) -> Evidence {
+        Evidence { operations: Vec::new(), members, at }
+    }
 }
 
 /// A broken promise, before it is known in whose report it goes.

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use detsim_reports::record::{
     Body, Call, CheckReport, Committed, History, Internals, MemberEntry, Operation, Outcome,
-    RaftEvent, RaftFact,
+    RaftEvent,
 };
 
 use self::log::{Change, Log, Rules, State};
@@ -97,6 +97,7 @@ fn configurations(history: &History, internals: &Internals, logs: &Logs, report:
         let Some(log) = logs.get(&fact.cluster).filter(|log| index <= log.last) else { continue };
         compared += 1;
         let state = log.after(index);
+        let evidence = || Evidence::inside(vec![fact.member], fact.at);
         let due = (state.members.voters(), state.members.learners());
         if (voters, learners) != (&due.0, &due.1) {
             let text = format!(
@@ -109,7 +110,7 @@ fn configurations(history: &History, internals: &Internals, logs: &Logs, report:
                 identities(&due.1),
                 state.index
             );
-            report.safety("wrong-configuration", evidence(fact), text);
+            report.safety("wrong-configuration", evidence(), text);
         } else if matches!(fact.event, RaftEvent::Configured { .. }) && state.index != index {
             let text = format!(
                 "{} carries out the change at index {index}, which has no effect by the log: the \
@@ -117,14 +118,10 @@ fn configurations(history: &History, internals: &Internals, logs: &Logs, report:
                 describe::member(history, fact.member),
                 state.index
             );
-            report.safety("void-change", evidence(fact), text);
+            report.safety("void-change", evidence(), text);
         }
     }
     report.checked(compared, "configurations of members held against the log");
-}
-
-fn evidence(fact: &RaftFact) -> Evidence {
-    Evidence { operations: Vec::new(), members: vec![fact.member], at: fact.at }
 }
 
 /// Who applies a change that takes effect has another configuration after it.
@@ -158,8 +155,7 @@ fn ignored(history: &History, internals: &Internals, logs: &Logs, report: &mut R
             "{} applies the change at index {index}, and its configuration stays as it was",
             describe::member(history, applied.member)
         );
-        let evidence =
-            Evidence { operations: Vec::new(), members: vec![applied.member], at: applied.at };
+        let evidence = Evidence::inside(vec![applied.member], applied.at);
         report.safety("ignored-change", evidence, text);
     }
 }

@@ -1,6 +1,6 @@
 //! Lists and configurations by hand: those that the log makes, and others.
 
-use detsim_reports::record::{Applied, Command, MembershipChange, OpId, Time};
+use detsim_reports::record::{Applied, Command, MembershipChange, OpId, RaftFact, Time};
 
 use super::*;
 use crate::check::script::Script;

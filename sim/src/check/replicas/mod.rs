@@ -198,8 +198,7 @@ fn compare_revisions(
             continue;
         }
         differing.push(applied.member);
-        let evidence =
-            Evidence { operations: Vec::new(), members: vec![applied.member], at: applied.at };
+        let evidence = Evidence::inside(vec![applied.member], applied.at);
         let text = format!(
             "after index {} {} is at revision {}, the model at {expected}",
             applied.index,
@@ -240,8 +239,7 @@ fn compare_sample(history: &History, sample: &Sample, model: &Model, report: &mu
         None => return,
     };
     let who = describe::member(history, sample.member);
-    let evidence =
-        Evidence { operations: Vec::new(), members: vec![sample.member], at: history.ended };
+    let evidence = Evidence::inside(vec![sample.member], history.ended);
     let text = format!("after index {} {who} {difference}, by the model", sample.index);
     report.safety("model-divergence", evidence, text);
 }

@@ -59,9 +59,9 @@ impl Driven {
         wal: WalSettings,
     ) -> Result<Driven, Refusal> {
         let layout = Layout {
-            wal_dir: format!("{}/member/wal", config.data_dir),
-            snap_dir: format!("{}/member/snap", config.data_dir),
-            snap_dir_named: format!("{}/member/snap", config.data_dir),
+            wal_dir: config.wal_dir(),
+            snap_dir: config.snap_dir(),
+            snap_dir_named: config.snap_dir(),
             max_wals: config.max_wals,
             max_snapshots: config.max_snapshots,
             compat: config.compat,

@@ -205,4 +205,9 @@ impl Config {
             self.wal_dir.clone()
         }
     }
+
+    /// Where snapshots and the database are.
+    pub fn snap_dir(&self) -> String {
+        format!("{}/member/snap", self.data_dir)
+    }
 }

@@ -73,8 +73,7 @@ impl Running {
         if !self.persistence.keeps() || max_snapshots.max(max_wals) == 0 {
             return;
         }
-        let snap_dir = format!("{}/member/snap", self.config.data_dir);
-        let wal_dir = self.config.wal_dir();
+        let (snap_dir, wal_dir) = (self.config.snap_dir(), self.config.wal_dir());
         let purged = [
             (&snap_dir, "snap.db", max_snapshots),
             (&snap_dir, "snap", max_snapshots),

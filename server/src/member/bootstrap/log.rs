@@ -54,7 +54,7 @@ pub fn refuse_snapshot(
         return None;
     }
     let SnapshotMark { index, term, .. } = mark;
-    let file = format!("{}/member/snap/{term:016x}-{index:016x}.snap", config.data_dir);
+    let file = format!("{}/{term:016x}-{index:016x}.snap", config.snap_dir());
     let error = match keeps_database {
         true => "failed to find database snapshot file (snap: snapshot file doesn't exist)".into(),
         false => format!(

@@ -665,7 +665,7 @@ pub fn path(dir: &str) -> String {
 
 /// Where a member's files are.
 fn layout(config: &Config, wal_dir: &str) -> Layout {
-    let snap_dir_named = format!("{}/member/snap", config.data_dir);
+    let snap_dir_named = config.snap_dir();
     Layout {
         wal_dir: wal_dir.to_owned(),
         snap_dir: path(&snap_dir_named),

@@ -43,16 +43,6 @@ impl Rows {
         self.map().iter()
     }
 
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.map().len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.map().is_empty()
-    }
-
     /// Gives all rows to `take`, ascending by key, until that fails. Cheaper than `iter` where
     /// they come from a file.
     pub fn try_each<E>(
@@ -135,12 +125,12 @@ impl DatabaseImage {
 
     /// The value of a row.
     pub fn get(&self, bucket: &str, key: impl AsRef<[u8]>) -> Option<&Bytes> {
-        self.buckets.get(bucket.as_bytes())?.map().get(key.as_ref())
+        self.bucket(bucket)?.map().get(key.as_ref())
     }
 
     /// The rows of a bucket, ascending by key; none if it is not there.
     pub fn rows(&self, bucket: &str) -> impl DoubleEndedIterator<Item = (&Bytes, &Bytes)> {
-        self.buckets.get(bucket.as_bytes()).into_iter().flatten()
+        self.bucket(bucket).into_iter().flatten()
     }
 
     /// The rows of a bucket, if it is there.

@@ -158,7 +158,7 @@ fn a_new_database_has_all_buckets_and_the_first_auth_revision() {
     let image = DatabaseImage::initial();
     let names: Vec<&[u8]> = image.buckets().map(|(name, _)| &name[..]).collect();
     assert_eq!(names, bucket::CREATED.map(str::as_bytes));
-    assert_eq!(image.buckets().map(|(_, rows)| rows.len()).sum::<usize>(), 1);
+    assert_eq!(image.buckets().map(|(_, rows)| rows.iter().len()).sum::<usize>(), 1);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //! order. `etcdutl snapshot status` prints it, and `Maintenance.Hash` answers it without what may
 //! differ between members (contract-cluster.md, sections 7.4 and 8.6).
 
+use std::convert::Infallible;
+
 use super::bucket::META;
 use super::image::DatabaseImage;
 use super::meta::{CONSISTENT_INDEX, STORAGE_VERSION, TERM};
@@ -64,7 +66,10 @@ impl DatabaseImage {
         let mut hasher = DatabaseHasher::new(scope);
         for (name, rows) in self.buckets() {
             hasher.bucket(name);
-            rows.iter().for_each(|(key, value)| hasher.row(key, value));
+            let Ok(()) = rows.try_each(|key, value| {
+                hasher.row(key, &value);
+                Ok::<(), Infallible>(())
+            });
         }
         hasher.finish()
     }

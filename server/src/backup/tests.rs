@@ -149,7 +149,7 @@ fn a_status_tells_rows_or_keys_by_version() {
     let (memory, disk) = disk();
     let (bolt, store) = database(&disk);
     save_to(&*disk, &bolt, "one").unwrap();
-    let hash = schema::hash_rows(&bolt.read(), schema::HashScope::Everything).unwrap();
+    let hash = image_of(&bolt).hash(schema::HashScope::Everything);
     let rows: usize = image_of(&bolt).buckets().map(|(_, rows)| rows.iter().len()).sum();
     let of = |compat| status(&disk, &file("one"), compat).unwrap();
     let (old, new) = (of(CompatVersion::V3_5), of(CompatVersion::V3_6));

@@ -34,7 +34,7 @@ pub use meta::{
     conf_state, consistent, finished_compact_revision, scheduled_compact_revision, storage_version,
 };
 pub use migration::{UNWRITTEN_VERSION, migration};
-pub use read::{hash_rows, initialize};
+pub use read::initialize;
 
 /// Names of buckets.
 #[allow(missing_docs)]

@@ -1,7 +1,6 @@
 //! A database's rows out of its file.
 
 use super::bucket::CREATED;
-use super::hash::{DatabaseHasher, HashScope};
 use super::image::{DatabaseImage, Rows};
 use crate::storage::bolt::{Bolt, BoltError, ReadTx};
 
@@ -27,19 +26,6 @@ impl DatabaseImage {
         }
         Ok(image)
     }
-}
-
-/// The hash of all rows of a state that count.
-pub fn hash_rows(tx: &ReadTx, scope: HashScope) -> Result<u32, BoltError> {
-    let mut hasher = DatabaseHasher::new(scope);
-    for name in tx.buckets()? {
-        hasher.bucket(&name);
-        for row in tx.rows(&name)? {
-            let (key, value) = row?;
-            hasher.row(&key, &value);
-        }
-    }
-    Ok(hasher.finish())
 }
 
 /// Gives an empty database what a new member has before it has applied anything.

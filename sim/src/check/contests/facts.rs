@@ -104,10 +104,10 @@ impl<'a> Facts<'a> {
     fn recognise(&mut self, history: &'a History, kind: Kind) {
         let mut elections: BTreeSet<Blob> = BTreeSet::new();
         let mut found: Vec<(Blob, Blob, i64)> = Vec::new();
-        let mut others: BTreeSet<&Blob> = BTreeSet::new();
+        let mut others: Vec<&Blob> = Vec::new();
         for put in history.operations.iter().flat_map(|operation| puts(&operation.call)) {
             let Some(prefix) = prefix_of(&put.key, put.lease) else {
-                others.insert(&put.key);
+                others.push(&put.key);
                 continue;
             };
             if !put.value.is_empty() {
@@ -124,7 +124,9 @@ impl<'a> Facts<'a> {
                 self.by_lease.entry(lease).or_default().push(key);
             }
         }
-        self.by_lease.values_mut().for_each(|keys| keys.retain(|key| !others.contains(key)));
+        others.retain(|key| self.prefixes.contains_key(*key));
+        let taken: BTreeSet<&Blob> = others.into_iter().collect();
+        self.by_lease.values_mut().for_each(|keys| keys.retain(|key| !taken.contains(key)));
     }
 
     fn tenure(&mut self, key: &Blob, create_revision: i64) -> Option<&mut Tenure<'a>> {

@@ -2,7 +2,7 @@
 //! etcd goes on from what our member leaves.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use detcd::config::{CompatVersion, Config};
 use detcd::member::io::{Request, Response};
@@ -11,7 +11,7 @@ use detcd::storage::bolt::BoltOptions;
 use detcd::storage::wal::WalSettings;
 
 use super::handover::config;
-use super::start::{CLIENT, Member, ask, start};
+use super::start::{CLIENT, Member, Process, ask, start};
 use super::written::Work;
 use crate::driven::Driven;
 use crate::peers;
@@ -21,37 +21,25 @@ const TEST: &str = "our_member_starts_where_etcd_was_killed_under_load";
 /// Names another number of kills than the usual.
 const KILLS: &str = "DETCD_KILLS";
 
-/// Writes as fast as it can until it is ended.
-struct Load(Child);
-
-impl Load {
-    /// The keys of a load must be new.
-    fn begin(etcdctl: &Path, work: &Work, keys: &str) -> Load {
-        let load = ["check", "perf", "--load", "xl", "--prefix", keys];
-        let child = Command::new(etcdctl)
-            .args(["--endpoints", CLIENT])
-            .args(load)
-            .current_dir(&work.root)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Load(child)
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// Writes as fast as it can until it is ended. The keys must be new.
+fn begin_load(etcdctl: &Path, work: &Work, keys: &str) -> Process {
+    let load = ["check", "perf", "--load", "xl", "--prefix", keys];
+    let child = Command::new(etcdctl)
+        .args(["--endpoints", CLIENT])
+        .args(load)
+        .current_dir(&work.root)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    Process(child)
 }
 
 /// Kills a member under load when its log has told of some snapshots, more or fewer each time. The
 /// revision that it told before the load.
 fn kill_under_load(mut member: Member, etcdctl: &Path, work: &Work, kill: usize) -> i64 {
     let told = ask(etcdctl, work, &["put", "told", "v"]);
-    let load = Load::begin(etcdctl, work, &format!("/load{kill}/"));
+    let load = begin_load(etcdctl, work, &format!("/load{kill}/"));
     let mut left = kill % 7 + 1;
     for line in member.log().map_while(Result::ok) {
         left -= usize::from(line.contains("triggering snapshot"));

@@ -18,9 +18,19 @@ use crate::peers;
 
 pub(super) const CLIENT: &str = "unix://client:1";
 
-/// Ends its process with the test. Nobody reads its log to the end, but it must stay open.
+/// Is ended when nobody has it any more, with the test at the latest.
+pub(super) struct Process(pub(super) Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A member that serves. Nobody reads its log to the end, but it must stay open.
 pub(super) struct Member {
-    child: Child,
+    process: Process,
     log: Option<Lines<BufReader<ChildStderr>>>,
 }
 
@@ -28,13 +38,6 @@ impl Member {
     /// What it writes to its log from now on.
     pub(super) fn log(&mut self) -> &mut Lines<BufReader<ChildStderr>> {
         self.log.as_mut().expect("it serves")
-    }
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -57,8 +60,8 @@ pub(super) fn start(etcd: &Path, work: &Work, flags: &[&str]) -> Member {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut member = Member { child, log: None };
-    let mut lines = BufReader::new(member.child.stderr.take().unwrap()).lines();
+    let mut member = Member { process: Process(child), log: None };
+    let mut lines = BufReader::new(member.process.0.stderr.take().unwrap()).lines();
     let mut seen = Vec::new();
     while let Some(Ok(line)) = lines.next() {
         if line.contains("ready to serve client requests") {

@@ -107,6 +107,8 @@ pub struct Settings {
     /// After healing, every operation through a survivor must succeed once this has passed, and
     /// every watch must have delivered what was written before.
     pub recovery_within_ms: u64,
+    /// `--quota-backend-bytes`: a database of this size takes no writes.
+    pub quota_bytes: u64,
 }
 
 impl Default for Settings {
@@ -116,6 +118,7 @@ impl Default for Settings {
             max_learners: 1,
             lease_ttl_min_s: 2,
             recovery_within_ms: 10_000,
+            quota_bytes: 2 << 30,
         }
     }
 }

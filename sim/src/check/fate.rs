@@ -6,7 +6,7 @@ use detsim_reports::record::{Body, Call, History, Operation, Outcome, Reply};
 use crate::model::{Refusal, is_read_only, is_serializable};
 
 /// A write at the limit of its quota is applied and then refused with this text.
-const NO_SPACE: &str = "etcdserver: mvcc: database space exceeded";
+pub(super) const NO_SPACE: &str = "etcdserver: mvcc: database space exceeded";
 
 /// How an operation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

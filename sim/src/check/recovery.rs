@@ -3,7 +3,8 @@
 //! applies what is committed.
 //!
 //! Nothing is owed where the survivors are no quorum that can talk; the record says so by naming
-//! none.
+//! none. A database that may be full of what was put owes no room for more; what was deleted,
+//! compacted and given back is not deducted.
 
 #[cfg(test)]
 mod tests;
@@ -17,13 +18,20 @@ use detsim_reports::record::{
 
 use super::Checker;
 use super::describe;
-use super::fate::{Fate, fate};
+use super::fate::{Fate, NO_SPACE, fate};
 use super::report::{Evidence, Report};
+use super::steps::each_attempt;
 use crate::model::Model;
 
 /// Refused for what is asked, not for the state of the cluster; by a limit that histories do not
 /// tell.
 const TOO_LARGE: &str = "etcdserver: request is too large";
+
+/// What a put takes of a database beside its key and value, at most.
+const ROW_BYTES: u64 = 512;
+
+/// Pages are half full, at worst, but for those of large values.
+const FILL: u64 = 2;
 
 /// Terms that may begin after recovery before elections are called a storm.
 const TERMS_MAX: usize = 3;
@@ -79,6 +87,8 @@ impl Recovery<'_> {
     fn operations(&self, report: &mut Report) {
         let mut asked = BTreeSet::new();
         let mut count = 0;
+        let mut full = 0;
+        let may_be_full = self.may_be_full();
         for operation in &self.history.operations {
             if !self.is_survivor(operation.member) || !Model::covers(&operation.call) {
                 continue;
@@ -90,6 +100,12 @@ impl Recovery<'_> {
             let reason = match (&operation.outcome, fate(operation)) {
                 (None, _) | (_, Fate::Answered(_) | Fate::Refused(_)) => None,
                 (Some(Outcome::Fail(text)), _) if text == TOO_LARGE => None,
+                (Some(Outcome::Fail(text) | Outcome::Unknown(text)), _)
+                    if text == NO_SPACE && may_be_full =>
+                {
+                    full += 1;
+                    None
+                }
                 // It is answered when all is removed, batch by batch: that takes what it takes.
                 (Some(Outcome::Unknown(_)), _) if is_physical(&operation.call) => None,
                 (Some(Outcome::Fail(text) | Outcome::Unknown(text)), _) => Some(text),
@@ -109,12 +125,37 @@ impl Recovery<'_> {
             }
         }
         report.checked(count, "operations held to success after recovery was due");
+        if full > 0 {
+            report.not_checked(format!(
+                "recovery: {full} refusals of a full database, for enough was put to fill {} bytes",
+                self.history.settings.quota_bytes
+            ));
+        }
         for &member in self.history.survivors.iter().filter(|member| !asked.contains(member)) {
             report.not_checked(format!(
                 "recovery: whether {} serves, for nobody asked it after recovery was due",
                 describe::member(self.history, member)
             ));
         }
+    }
+
+    /// Whether all that was put, or may have been, could fill a database up to its quota.
+    fn may_be_full(&self) -> bool {
+        let mut bytes: u64 = 0;
+        for operation in &self.history.operations {
+            let is_refused = match &operation.outcome {
+                Some(Outcome::Fail(text) | Outcome::Unknown(text)) => text == NO_SPACE,
+                _ => false,
+            };
+            if is_refused || !matches!(fate(operation), Fate::Answered(_) | Fate::Unknown) {
+                continue;
+            }
+            each_attempt(&operation.call, &mut |attempt| {
+                let content = attempt.put.key.0.len() + attempt.put.value.0.len();
+                bytes = bytes.saturating_add(FILL * (content as u64 + ROW_BYTES));
+            });
+        }
+        bytes >= self.history.settings.quota_bytes
     }
 
     fn unanswered(&self, operation: &Operation, report: &mut Report) {

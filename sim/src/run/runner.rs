@@ -33,9 +33,9 @@ const DELIVERY: Duration = Duration::from_secs(2);
 /// What a member logs that ends because it was removed.
 const REMOVED: &str = "permanently removed";
 /// Why a member ends that joins while none of the others answers, or one that has not applied the
-/// addition yet.
-const CANNOT_JOIN: [&str; 2] =
-    ["cannot fetch cluster info from peer urls", "member count is unequal"];
+/// addition yet, or still lists who was removed before at the same URL: that is who it then is.
+const CANNOT_JOIN: [&str; 3] =
+    ["cannot fetch cluster info from peer urls", "member count is unequal", "server is stopping"];
 
 /// Why a script is not executed any further.
 #[derive(Debug)]
@@ -238,6 +238,9 @@ impl<'w> Runner<'w> {
                 ("election-timeout", Some(ms)) => {
                     self.history.settings.lease_ttl_min_s = (ms * 3).div_ceil(2000) as i64;
                 }
+                ("quota-backend-bytes", Some(bytes @ 1..)) => {
+                    self.history.settings.quota_bytes = bytes;
+                }
                 ("snapshot-count", Some(_)) if self.keeps_whole_logs() => {
                     let what = "snapshots of the log: simulated members keep their whole log";
                     self.not_checked.push(what.to_owned());
@@ -411,7 +414,8 @@ impl<'w> Runner<'w> {
                 || member.role == Role::Removed;
             member.exit = Some(self.history.exits.len());
             member.is_downed |= member.excuse == Excuse::DiskFailed;
-            member.fails_to_write = false;
+            // Space, or leave to write, is asked for first: the error may be still to come.
+            member.fails_to_write &= member.is_read_only || member.is_full;
             self.troubles.failed(place);
             self.history.exits.push(ProcessExit {
                 at,

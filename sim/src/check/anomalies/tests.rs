@@ -265,6 +265,25 @@ fn an_acknowledged_write_is_found_once_and_with_its_value() {
 }
 
 #[test]
+fn a_version_whose_value_may_be_a_copy_has_no_writer_by_its_value() {
+    let mut script = Script::new();
+    let first = script.invoke(10, put("x", "1"));
+    script.unknown(first, 20);
+    // It keeps the value of x in the version that it writes together with y.
+    let keep = Put { key: Blob::text("x"), ignore_value: true, ..Put::default() };
+    let both = vec![
+        TxnOp::Put(keep),
+        TxnOp::Put(Put { key: Blob::text("y"), value: Blob::text("2"), ..Put::default() }),
+    ];
+    let both = Txn { compare: Vec::new(), success: both, failure: Vec::new() };
+    let both = script.invoke(10, Call::Txn(Box::new(both)));
+    script.unknown(both, 20);
+    read(&mut script, 30, 40, "x", "1", 3);
+    read(&mut script, 30, 40, "y", "2", 3);
+    assert_eq!(found(&script), []);
+}
+
+#[test]
 fn part_of_an_append_is_g1b() {
     let mut script = Script::new();
     txn(&mut script, 10, 20, &[("x", 0)], &[Did::Wrote("x", "[1 2]", 2)]);

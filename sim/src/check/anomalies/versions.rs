@@ -1,6 +1,7 @@
 //! Versions of every key, each with its writer. An answered write says which version it wrote; one
-//! of unknown outcome is found by its value, when nobody else put that value. What was read
-//! although nobody wrote it, or only one who failed, is an anomaly of its own.
+//! of unknown outcome is found by its value, when nobody else put that value or may have kept it in
+//! another version. What was read although nobody wrote it, or only one who failed, is an anomaly
+//! of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -182,9 +183,9 @@ impl<'a> Table<'a, '_> {
             };
             let candidates = index.get(&(key, value)).map_or(&[][..], Vec::as_slice);
             match self.writer(candidates) {
+                _ if self.kept.contains(key) => {}
                 Ok(Some((place, attempt))) => self.adopt(nodes, place, &attempt, key, revision),
                 Ok(None) => {}
-                Err(()) if self.kept.contains(key) => {}
                 Err(()) => self.object(candidates, key, revision),
             }
         }

@@ -10,7 +10,7 @@ use detsim_reports::record::{
 
 use super::{Kind, prefix_of};
 use crate::check::fate::{Fate, fate};
-use crate::check::steps::has_changes;
+use crate::check::steps::{Step, attempts, has_changes, taken};
 use crate::model::Span;
 
 /// A revision and what shows it.
@@ -67,6 +67,10 @@ pub(super) struct Facts<'a> {
     by_lease: BTreeMap<i64, Vec<Blob>>,
     /// Fenced puts of unknown outcome, by key and value.
     doubtful: BTreeMap<(Blob, Blob), (Blob, i64, &'a Operation)>,
+    /// Versions whose value a put kept: they do not tell who put it first.
+    copies: BTreeSet<(&'a Blob, i64)>,
+    /// Keys whose value a put of unknown outcome may have kept, nobody knows at which revision.
+    kept: BTreeSet<&'a Blob>,
 }
 
 impl<'a> Facts<'a> {
@@ -77,6 +81,7 @@ impl<'a> Facts<'a> {
         if facts.contests.is_empty() {
             return facts;
         }
+        facts.tell_copies(history);
         for operation in &history.operations {
             match fate(operation) {
                 Fate::Answered(reply) => facts.answered(operation, reply),
@@ -293,6 +298,28 @@ impl<'a> Facts<'a> {
         self.vacancies.push(Vacancy { prefix, from, to, revision: at, operation });
     }
 
+    /// Learns which versions are copies of the ones before them.
+    fn tell_copies(&mut self, history: &'a History) {
+        for operation in &history.operations {
+            let keeping = attempts(&operation.call).into_iter().map(|attempt| attempt.put);
+            let mut keeping = keeping.filter(|put| put.ignore_value).peekable();
+            match fate(operation) {
+                _ if keeping.peek().is_none() => {}
+                Fate::Answered(reply) => {
+                    for step in taken(&operation.call, reply).steps {
+                        if let Step::Put { put, revision, .. } = step
+                            && put.ignore_value
+                        {
+                            self.copies.insert((&put.key, revision));
+                        }
+                    }
+                }
+                Fate::Unknown => self.kept.extend(keeping.map(|put| &put.key)),
+                Fate::Refused(_) | Fate::Failed => {}
+            }
+        }
+    }
+
     /// A fenced write that may not have taken effect is remembered by what it wrote.
     fn doubt(&mut self, operation: &'a Operation) {
         let Call::Txn(txn) = &operation.call else { return };
@@ -302,7 +329,10 @@ impl<'a> Facts<'a> {
             return;
         }
         for op in &txn.success {
-            if let TxnOp::Put(put) = op {
+            if let TxnOp::Put(put) = op
+                && !put.ignore_value
+                && !self.kept.contains(&put.key)
+            {
                 let written = (put.key.clone(), put.value.clone());
                 self.doubtful.insert(written, (key.clone(), token, operation));
             }
@@ -311,6 +341,9 @@ impl<'a> Facts<'a> {
 
     /// What was seen may be what a doubtful write wrote.
     fn doubted(&mut self, kv: &KeyValue) {
+        if self.copies.contains(&(&kv.key, kv.mod_revision)) {
+            return;
+        }
         let written = (kv.key.clone(), kv.value.clone());
         if let Some((key, token, operation)) = self.doubtful.get(&written).cloned()
             && let Some(tenure) = self.tenure(&key, token)

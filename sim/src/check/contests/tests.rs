@@ -152,6 +152,30 @@ fn a_stale_write_of_unknown_outcome_is_known_by_what_it_wrote() {
 }
 
 #[test]
+fn a_copy_of_a_value_does_not_tell_who_wrote_it() {
+    let rules_of = |is_answered: bool, modified: i64| {
+        let (mut script, first, _) = good();
+        let op = script.invoke(25, fenced(&first));
+        script.unknown(op, 80);
+        let key = Blob::text("shared");
+        let keep = Put { key: key.clone(), ignore_value: true, ..Put::default() };
+        let keep = script.invoke(70, Call::Put(keep));
+        match is_answered {
+            true => script.answer(keep, 75, 7, Body::Put { prev_kv: None }),
+            false => script.unknown(keep, 75),
+        }
+        let value = Blob::text("by 2");
+        let seen = KeyValue { key, value, mod_revision: modified, ..KeyValue::default() };
+        let range = Range { key: Blob::text("shared"), ..Range::default() };
+        script.ok(90, 91, Call::Range(range), 8, Body::Range(listed(&[seen])));
+        rules(&script)
+    };
+    assert_eq!(rules_of(true, 7), NOTHING);
+    assert_eq!(rules_of(true, 8), ["stale-fenced-write", "stale-fenced-write"]);
+    assert_eq!(rules_of(false, 8), NOTHING);
+}
+
+#[test]
 fn a_revoke_ends_what_nobody_took_from_its_lease() {
     let revoked = |is_taken: bool| {
         let own = contender(10, 2);

@@ -3,7 +3,7 @@
 use detsim_reports::record::{Applied, Command, Committed};
 
 use super::*;
-use crate::check::script::{Script, get, us};
+use crate::check::script::{Script, get, put, us};
 
 /// Healed at 1 ms, due at 2 ms, over at 4 ms.
 fn healed() -> Script {
@@ -82,6 +82,25 @@ fn what_is_too_large_may_be_refused() {
         script.fail(op, 2_501, reason);
     }
     assert_eq!(rules(&script), Vec::<String>::new());
+}
+
+#[test]
+fn only_a_database_that_what_was_put_may_fill_may_be_full() {
+    let rules_of = |value: usize, quota: u64| {
+        let mut script = led();
+        script.history.settings.quota_bytes = quota;
+        script.put(10, 20, "a", &"x".repeat(value), 2);
+        for member in [0, 1] {
+            let op = script.invoke_at(member, 2_500, put("a", &"x".repeat(9_999)));
+            script.fail(op, 2_501, NO_SPACE);
+        }
+        let not_checked = report(&script).not_checked;
+        let counts = not_checked.iter().filter(|line| line.contains("2 refusals")).count();
+        (rules(&script).len(), counts)
+    };
+    assert_eq!(rules_of(8_000, 10_000), (0, 1));
+    assert_eq!(rules_of(3_000, 10_000), (2, 0), "what is refused fills nothing");
+    assert_eq!(rules_of(8_000, 2 << 30), (2, 0));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! An informer: it lists a resource page by page at one revision, watches from there, goes on where
-//! a watch ended, and lists again when history is gone.
+//! a watch ended, and lists again when history is gone. A list that is compacted between its pages
+//! is asked for once more in one piece, as client-go does: pages could be too slow for ever.
 
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub(super) struct Informer {
     is_open: bool,
     /// The watch was cancelled because history is compacted.
     is_expired: bool,
+    /// A page was refused because history is compacted: the list is asked for without pages.
+    lists_whole: bool,
 }
 
 impl Informer {
@@ -42,6 +45,7 @@ impl Informer {
             stage: Stage::List(None),
             is_open: false,
             is_expired: false,
+            lists_whole: false,
         }
     }
 
@@ -55,7 +59,8 @@ impl Informer {
         match &self.stage {
             Stage::List(after) => {
                 let after = after.as_ref().map(|(last, revision)| (last, *revision));
-                requests::page(&self.resource, habits.page, after)
+                let limit = if self.lists_whole { 0 } else { habits.page };
+                requests::page(&self.resource, limit, after)
             }
             Stage::Watch(revision) => {
                 self.is_open = true;
@@ -107,6 +112,7 @@ impl Informer {
                     Stage::List(Some((_, revision))) => *revision,
                     _ => reply.header.revision,
                 };
+                self.lists_whole = false;
                 self.stage = match body.kvs.last().filter(|_| body.more) {
                     Some(last) => Stage::List(Some((last.key.clone(), revision))),
                     None => Stage::Watch(revision),
@@ -114,10 +120,48 @@ impl Informer {
                 AT_ONCE
             }
             Outcome::Fail(text) if Refusal::from_text(text) == Some(Refusal::Compacted) => {
-                self.stage = Stage::List(None);
+                (self.stage, self.lists_whole) = (Stage::List(None), true);
                 AT_ONCE
             }
             Outcome::Fail(_) | Outcome::Unknown(_) => AFTER_FAILURE,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use detsim_reports::record::{Header, RangeReply, Reply};
+    use rand_chacha::rand_core::SeedableRng;
+
+    use super::*;
+
+    #[test]
+    fn a_list_that_was_compacted_between_its_pages_is_asked_for_in_one_piece() {
+        let habits = Habits {
+            prefix: "/".to_owned(),
+            resources: 1,
+            objects: 9,
+            page: 2,
+            ttl_s: (1, 1),
+        };
+        let mut stream = ChaCha8Rng::seed_from_u64(1);
+        let mut informer = Informer::new("/r0/");
+        informer.stage = Stage::List(Some((Blob::text("/r0/3"), 7)));
+        let limits = |informer: &mut Informer, stream: &mut ChaCha8Rng| {
+            let Call::Range(range) = informer.call(&habits, stream) else { panic!("it lists") };
+            (range.limit, range.revision)
+        };
+        assert_eq!(limits(&mut informer, &mut stream), (2, 7));
+        let gone = Outcome::Fail(Refusal::Compacted.text().to_owned());
+        informer.completed(&gone, &mut stream);
+        assert_eq!(limits(&mut informer, &mut stream), (0, 0));
+        informer.completed(&Outcome::Unknown("connection lost".to_owned()), &mut stream);
+        assert_eq!(limits(&mut informer, &mut stream), (0, 0));
+        let reply = Reply {
+            header: Header { revision: 9, ..Header::default() },
+            body: Body::Range(RangeReply::default()),
+        };
+        informer.completed(&Outcome::Ok(reply), &mut stream);
+        assert_eq!((informer.lists_whole, &informer.stage), (false, &Stage::Watch(9)));
     }
 }

@@ -432,6 +432,14 @@ pub enum PeerChange {
         /// Tried in turn.
         urls: Vec<String>,
     },
+    /// A member that this one has not heard of talks to it: it can be answered by POST, and is not
+    /// dialed, until it is added.
+    Remote {
+        /// Who it says it is.
+        id: MemberId,
+        /// Where it says it is, tried in turn.
+        urls: Vec<String>,
+    },
     /// It is reached elsewhere from now on.
     Update {
         /// The peer.

@@ -46,7 +46,25 @@ impl Running {
         {
             out.push(Output::LogLine(line));
         }
+        self.remember_remote(header, result, out);
         out.push(Output::DialAnswer { id, result });
+    }
+
+    /// Who is unknown can be answered all the same: a member that has lost, or not yet got, the
+    /// entries that name the others would get them from nobody otherwise.
+    fn remember_remote(
+        &self,
+        header: &PeerHeader,
+        result: Result<(), DialRefusal>,
+        out: &mut Outputs,
+    ) {
+        let is_unknown = !self.peers.contains(&header.from) && header.from != self.id();
+        let is_heard = matches!(result, Ok(()) | Err(DialRefusal::SenderNotFound));
+        let is_removed = self.membership.is_removed(header.from);
+        if is_unknown && is_heard && !is_removed && !header.peer_urls.is_empty() {
+            let (id, urls) = (header.from, header.peer_urls.clone());
+            out.push(Output::Peers(PeerChange::Remote { id, urls }));
+        }
     }
 
     pub(super) fn dial_refused(&mut self, peer: MemberId, refusal: DialRefusal, out: &mut Outputs) {
@@ -69,7 +87,7 @@ impl Running {
                 self.peers.remove(id);
                 self.active_since.remove(id);
             }
-            PeerChange::Update { .. } => {}
+            PeerChange::Remote { .. } | PeerChange::Update { .. } => {}
         }
         out.push(Output::Peers(change));
     }

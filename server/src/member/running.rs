@@ -351,10 +351,7 @@ impl Running {
             cluster: self.cluster_id(),
             version: self.config.compat.server_version().to_owned(),
             min_cluster_version: super::version::Version::MIN_CLUSTER.to_string(),
-            peer_urls: self
-                .membership
-                .get(self.id())
-                .map_or_else(Vec::new, |member| member.peer_urls.clone()),
+            peer_urls: self.config.initial_advertise_peer_urls.clone(),
         }
     }
 

@@ -137,13 +137,8 @@ mod tests {
 
     #[test]
     fn a_list_that_was_compacted_between_its_pages_is_asked_for_in_one_piece() {
-        let habits = Habits {
-            prefix: "/".to_owned(),
-            resources: 1,
-            objects: 9,
-            page: 2,
-            ttl_s: (1, 1),
-        };
+        let habits =
+            Habits { prefix: "/".to_owned(), resources: 1, objects: 9, page: 2, ttl_s: (1, 1) };
         let mut stream = ChaCha8Rng::seed_from_u64(1);
         let mut informer = Informer::new("/r0/");
         informer.stage = Stage::List(Some((Blob::text("/r0/3"), 7)));

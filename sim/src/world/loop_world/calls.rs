@@ -2,6 +2,7 @@
 
 use detcd::member::id::CallId;
 use detcd::member::io::{Input, PeerAnswer, PeerCall, PeerCallError};
+use detcd::member::time::Monotonic;
 use std::time::Duration;
 
 use super::LoopWorld;
@@ -33,9 +34,9 @@ impl LoopWorld {
         timeout: Duration,
     ) {
         let Some(from) = self.hosts[place].process_ref(place) else { return };
-        self.process(place).calls.insert(id);
-        let limit = self.now + self.hosts[place].clocks.stretch(timeout);
-        self.queue.push(limit, Event::GiveUp { from, what: Waiting::Call(id) });
+        let limit = self.hosts[place].clocks.at(self.now).monotonic.after(timeout);
+        self.process(place).calls.insert(id, limit);
+        self.await_call(from, id, limit);
         self.knock(from, url.to_owned(), Purpose::Call { id, call: Box::new(call) });
     }
 
@@ -45,8 +46,29 @@ impl LoopWorld {
         Packet::CallAnswer { caller, id, result: Box::new(Err(error)) }
     }
 
-    /// A call took too long.
+    /// A call is given up when the caller's clock shows `limit`.
+    fn await_call(&mut self, from: ProcessRef, id: CallId, limit: Monotonic) {
+        let at = self.hosts[from.place].clocks.when(limit, self.now);
+        self.queue.push(at, Event::GiveUp { from, what: Waiting::Call(id) });
+    }
+
+    /// A host's clocks run at another rate: what its process waits for comes earlier or later.
+    pub(super) fn await_calls_again(&mut self, place: usize) {
+        let Some(from) = self.hosts[place].process_ref(place) else { return };
+        let calls: Vec<(CallId, Monotonic)> =
+            self.process(place).calls.iter().map(|(id, limit)| (*id, *limit)).collect();
+        for (id, limit) in calls {
+            self.await_call(from, id, limit);
+        }
+    }
+
+    /// A call took too long, unless the clock has been slowed since.
     pub(super) fn call_timed_out(&mut self, caller: ProcessRef, id: CallId) {
+        let shown = self.hosts[caller.place].clocks.at(self.now).monotonic;
+        let is_due = |limit: &Monotonic| *limit <= shown;
+        if !self.runs(caller) || !self.process(caller.place).calls.get(&id).is_some_and(is_due) {
+            return;
+        }
         let error = PeerCallError::Unreachable("context deadline exceeded".to_owned());
         self.call_answered(caller, id, Err(error));
     }
@@ -58,7 +80,7 @@ impl LoopWorld {
         id: CallId,
         result: Result<PeerAnswer, PeerCallError>,
     ) {
-        if self.runs(caller) && self.process(caller.place).calls.remove(&id) {
+        if self.runs(caller) && self.process(caller.place).calls.remove(&id).is_some() {
             let result = Box::new(result);
             self.step(caller.place, Input::PeerCallDone { id, result });
         }

@@ -127,11 +127,25 @@ pub enum Reader {
     Dialing(u64),
     /// It stands, as far as is known.
     Up(ConnRef),
-    /// The peer said that this member is removed.
+    /// The peer said that this member is removed, or is only answered.
     Stopped,
 }
 
 impl Peer {
+    /// One that is not dialed yet.
+    pub fn new(id: MemberId, urls: Vec<String>) -> Peer {
+        Peer {
+            id,
+            urls,
+            next_url: 0,
+            readers: [Reader::Stopped; 2],
+            writers: [None, None],
+            is_active: false,
+            posting: 0,
+            pipeline: VecDeque::new(),
+        }
+    }
+
     /// The URL to try now.
     pub fn url(&self) -> Option<&String> {
         self.urls.get(self.next_url % self.urls.len().max(1))

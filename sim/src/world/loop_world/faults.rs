@@ -124,6 +124,7 @@ impl LoopWorld {
             process.armed = None;
         }
         self.arm(place);
+        self.await_calls_again(place);
         Ok(())
     }
 

@@ -1,11 +1,12 @@
 //! A host: one machine with a disk and clocks, and the process that runs on it, if one does.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use detcd::config::{CompatVersion, Config};
 use detcd::member::id::{CallId, ClusterId, MemberId};
 use detcd::member::io::{LogLine, PeerHeader, RaftMessage};
+use detcd::member::time::Monotonic;
 use detcd::member::{DiskImage, RaftView};
 use detcd::storage::backend::Body;
 use detcd::storage::database::PinId;
@@ -180,7 +181,7 @@ pub struct Process {
     /// Who waits for an answer of the member, by the world's own numbers.
     pub inbound: BTreeMap<CallId, Inbound>,
     /// Calls of the member that have not ended.
-    pub calls: BTreeSet<CallId>,
+    pub calls: BTreeMap<CallId, Monotonic>,
     /// POSTs that have not ended.
     pub posts: BTreeMap<u64, Posted>,
     /// Numbers for inbound calls, dials and POSTs.
@@ -213,7 +214,7 @@ impl Process {
             dial_timeout: Duration::from_secs(1) + election,
             peers: Vec::new(),
             inbound: BTreeMap::new(),
-            calls: BTreeSet::new(),
+            calls: BTreeMap::new(),
             posts: BTreeMap::new(),
             next_number: 0,
             armed: None,

@@ -5,8 +5,6 @@
 //! it is reset; it is dialed again within 100 ms. A knock at a cut link is repeated as TCP repeats
 //! it and given up after the dial timeout.
 
-use std::collections::VecDeque;
-
 use detcd::member::id::{CallId, MemberId};
 use detcd::member::io::{DialRefusal, Input, PeerChange};
 
@@ -39,23 +37,15 @@ impl LoopWorld {
         let process = self.process(place);
         match change {
             PeerChange::Add { id, urls } => {
-                if let Some(peer) = process.peer(id) {
-                    peer.urls = urls;
-                    return;
+                match process.peer(id) {
+                    Some(peer) => peer.urls = urls,
+                    None => process.peers.push(Peer::new(id, urls)),
                 }
-                let numbers = [process.number(), process.number()];
-                process.peers.push(Peer {
-                    id,
-                    urls,
-                    next_url: 0,
-                    readers: numbers.map(Reader::Dialing),
-                    writers: [None, None],
-                    is_active: false,
-                    posting: 0,
-                    pipeline: VecDeque::new(),
-                });
-                for (stream, number) in Stream::ALL.into_iter().zip(numbers) {
-                    self.dial(Attempt { dialer: at, peer: id, stream, number });
+                self.dial_stopped(at, id);
+            }
+            PeerChange::Remote { id, urls } => {
+                if process.peer(id).is_none() {
+                    process.peers.push(Peer::new(id, urls));
                 }
             }
             PeerChange::Update { id, urls } => {
@@ -77,6 +67,22 @@ impl LoopWorld {
                     self.close_from(at, conn);
                 }
             }
+        }
+    }
+
+    /// Dials those streams of a peer that are not dialed.
+    fn dial_stopped(&mut self, at: ProcessRef, id: MemberId) {
+        let process = self.process(at.place);
+        let readers = process.peer(id).map_or([Reader::Stopped; 2], |peer| peer.readers);
+        let stopped = Stream::ALL.into_iter().zip(readers).filter(|(_, it)| *it == Reader::Stopped);
+        let attempts: Vec<(Stream, u64)> =
+            stopped.map(|(stream, _)| (stream, process.number())).collect();
+        let Some(peer) = process.peer(id) else { return };
+        for &(stream, number) in &attempts {
+            peer.readers[stream as usize] = Reader::Dialing(number);
+        }
+        for (stream, number) in attempts {
+            self.dial(Attempt { dialer: at, peer: id, stream, number });
         }
     }
 
@@ -192,7 +198,7 @@ impl LoopWorld {
                 peer.readers[attempt.stream as usize] == Reader::Dialing(attempt.number)
             }),
             Purpose::Post { number, .. } => process.posts.contains_key(number),
-            Purpose::Call { id, .. } => process.calls.contains(id),
+            Purpose::Call { id, .. } => process.calls.contains_key(id),
         }
     }
 

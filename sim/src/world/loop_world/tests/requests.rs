@@ -6,7 +6,7 @@ use detsim_reports::record::{Blob, Body, Call, ClientId, OpId, Outcome, Put, Ran
 
 use super::script::*;
 use crate::world::loop_world::LoopWorld;
-use crate::world::{End, MessageClass, NetworkFault, World, WorldEvent};
+use crate::world::{ClockFault, End, MessageClass, NetworkFault, World, WorldEvent};
 
 fn put(key: &str) -> Call {
     Call::Put(Put { key: Blob::text(key), ..Put::default() })
@@ -195,4 +195,21 @@ fn calls_between_members_are_answered_refused_or_time_out() {
         world.network(&clients_cut(from, to)).expect("there are such members");
     }
     assert!(called(&mut world, 3, &url).contains("deadline exceeded"));
+}
+
+#[test]
+fn a_call_is_given_up_when_the_callers_clock_says_so() {
+    let (mut world, diary) = running(1, 2);
+    world.power_loss(&[1]).expect("there is such a member");
+    world.clock(0, ClockFault::Freeze).expect("there is such a member");
+    let url = world.peer_url(1);
+    invoke(&mut world, 0, 0, &range(&url));
+    let mut called_within = |ms: u64| {
+        run(&mut world, ms);
+        let told = said(&diary, "n1", Time(0), |what| what.contains("deadline exceeded"));
+        (told.len(), world.clock(0, ClockFault::Drift { ppm: -500_000 }).is_ok())
+    };
+    assert_eq!(called_within(9_000), (0, true));
+    assert_eq!(called_within(5_500), (0, true));
+    assert_eq!(called_within(1_000), (1, true));
 }

@@ -122,6 +122,8 @@ pub(super) struct Consensus {
     outstanding: VecDeque<Outstanding>,
     /// Messages without a write that is synced, behind the writes before them.
     behind: VecDeque<Behind>,
+    /// An empty buffer of messages.
+    spare: Vec<eraftpb::Message>,
     next_number: u64,
     tick_waits_for: Option<LogNumber>,
     /// Since when a commit index lies in the log without a sync behind it.
@@ -196,6 +198,7 @@ impl Consensus {
             last_tick: now,
             outstanding: VecDeque::new(),
             behind: VecDeque::new(),
+            spare: Vec::new(),
             next_number: origin.next_number,
             tick_waits_for: None,
             commit_unsynced: None,
@@ -481,11 +484,11 @@ impl Consensus {
                 self.send(addressed(&mut immediate), out);
             }
             let mut persisted = ready.take_persisted_messages();
-            let mut held: Vec<_> = addressed(&mut persisted).collect();
             // raft-rs has given its buffer away, and would allocate another.
-            self.node.raft.msgs = if self.is_leader() { immediate } else { persisted };
+            self.node.raft.msgs =
+                if self.is_leader() { immediate } else { std::mem::take(&mut self.spare) };
             if self.defect.is(Defect::RaftSendBeforePersist) {
-                self.send(std::mem::take(&mut held), out);
+                self.send(addressed(&mut persisted), out);
             }
             let hard_state = ready.hs().map(to_hard_state);
             let ballot = self.ballot();
@@ -503,16 +506,20 @@ impl Consensus {
             let entries: Vec<_> = entries.into_iter().map(into_log_entry).collect();
             self.node.mut_store().append(&entries);
             self.node.advance_append_async(ready);
-            if entries.is_empty() && hard_state.is_none() {
-                self.follow(number, held, out);
-                continue;
-            }
+            let is_nothing = entries.is_empty() && hard_state.is_none();
             let write = LogWrite::Save { entries, hard_state, sync };
-            if write.is_commit() {
+            if is_nothing {
+                self.follow(number, &mut persisted, out);
+            } else if write.is_commit() {
                 self.note_commit(write, now, out);
-                self.follow(number, held, out);
+                self.follow(number, &mut persisted, out);
             } else {
+                let held = addressed(&mut persisted).collect();
                 self.stage(number, write, held, now, out);
+            }
+            self.spare = persisted;
+            if is_nothing {
+                continue;
             }
             if self.defect.is(Defect::WalApplyBeforeFsync) {
                 self.node.on_persist_ready(number);
@@ -605,14 +612,15 @@ impl Consensus {
     }
 
     /// A ready without a write that is synced keeps its place behind the writes before it.
-    fn follow(&mut self, ready: u64, held: Vec<(MemberId, RaftMessage)>, out: &mut Outputs) {
+    fn follow(&mut self, ready: u64, held: &mut Vec<eraftpb::Message>, out: &mut Outputs) {
         match self.outstanding.back() {
             Some(last) => {
-                self.behind.push_back(Behind { number: last.number, ready, messages: held });
+                let messages = addressed(held).collect();
+                self.behind.push_back(Behind { number: last.number, ready, messages });
             }
             None => {
                 self.persisted(ready);
-                self.send(held, out);
+                self.send(addressed(held), out);
             }
         }
     }

@@ -119,13 +119,13 @@ struct Subjects<'a> {
 impl<'a> Subjects<'a> {
     fn of(history: &'a History) -> Subjects<'a> {
         let mortal = Mortal::of(history);
-        let mut keys: Vec<&Blob> = Vec::new();
+        let mut keys: BTreeSet<&Blob> = BTreeSet::new();
         for operation in &history.operations {
-            each_attempt(&operation.call, &mut |attempt| keys.push(&attempt.put.key));
+            each_attempt(&operation.call, &mut |attempt| {
+                keys.insert(&attempt.put.key);
+            });
         }
-        keys.sort_unstable();
-        keys.dedup();
-        let keys = keys.into_iter().filter(|key| !mortal.holds(key)).collect();
+        keys.retain(|key| !mortal.holds(key));
         Subjects { keys, lists: growing_lists(history, &mortal) }
     }
 

@@ -32,6 +32,7 @@ mod script;
 mod selection;
 mod set_full;
 mod steps;
+mod uninterrupted;
 mod unrecorded;
 mod watch;
 
@@ -40,6 +41,7 @@ use detsim_reports::record::{CheckReport, History, Internals};
 use self::report::Report;
 
 pub use selection::{Checker, Selection, UnknownChecker};
+pub use uninterrupted::Uninterrupted;
 
 /// Runs the selected checkers, each once, in the order of `Checker::ALL`.
 pub fn all(

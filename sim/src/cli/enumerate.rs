@@ -5,7 +5,8 @@
 //!
 //! A point is a run of the same script with one more line, a `kill-at` before anything starts, so
 //! that what failed is kept and replayed as a plan like any other. All is equal to the run as it is
-//! until the member ends. What is lost by then is judged by the checkers that the script names.
+//! until the member ends. What is lost by then is judged by the checkers that the script names, and
+//! by comparison with the run in which nobody ended.
 #![allow(clippy::disallowed_types, reason = "points per second are of real time")]
 
 use std::collections::BTreeMap;
@@ -15,15 +16,16 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 use detsim_reports::command;
 use detsim_reports::outline::Outline;
-use detsim_reports::record::{RunRecord, Verdict};
+use detsim_reports::record::{FaultKind, Finding, Incident, Mark, RunRecord, Time, Verdict};
 
 use super::Usage;
-use super::campaign::{Campaign, Job};
+use super::campaign::{Campaign, Job, Keep, run_one};
 use super::folder::{Folder, file_name};
 use super::library::{Library, Loaded};
 use super::output::program;
 use super::pool;
 use super::worlds::Choice;
+use crate::check::Uninterrupted;
 use crate::language::Script;
 use crate::language::ast::{Action, Line, Statement, Target};
 use crate::language::value::duration;
@@ -104,6 +106,7 @@ pub fn enumerate(command: &Enumerate) -> Result<u8, Usage> {
     if command.every == 0 {
         return Err(Usage("--every: expected a number from 1".to_owned()));
     }
+    let whole = uninterrupted(&scenario, command)?;
     let operations = operations(&scenario, command)?;
     let told: Vec<String> =
         operations.iter().map(|(name, count)| format!("{name} {count}")).collect();
@@ -120,7 +123,13 @@ pub fn enumerate(command: &Enumerate) -> Result<u8, Usage> {
     let folder = command.out.clone().unwrap_or_else(|| Folder::usual_of("enumerate"));
     let mut failures = Failures { folder: Folder::new(folder), by_kind: BTreeMap::new() };
     let (mut worst, mut healed, began) = (Verdict::Passed, 0, Instant::now());
-    campaign.run(&mut |record| {
+    let reference = Uninterrupted::new(&whole);
+    let compared = |job: &Job<'_>| {
+        let (mut record, _) = run_one(job, &campaign.choice, Keep::Nothing);
+        compare(&reference, &mut record);
+        record
+    };
+    campaign.each(compared, &mut |record| {
         worst = worst.max(record.verdict);
         healed += usize::from(!has_crashed(record));
         failures.keep(record);
@@ -136,14 +145,44 @@ pub fn enumerate(command: &Enumerate) -> Result<u8, Usage> {
     Ok(worst.exit_code())
 }
 
-/// Whether anybody was killed or lost power.
-fn has_crashed(record: &RunRecord) -> bool {
-    let mut incidents = record.history.incidents.iter();
-    incidents.any(|it| it.what.starts_with("kill ") || it.what.starts_with("power-loss "))
+/// What the point's line came to: its member ended, or the script had healed everything by then.
+/// It is the first line to say that somebody is to end.
+fn end(record: &RunRecord) -> Option<&Incident> {
+    let incidents = &record.history.incidents;
+    let trap =
+        incidents.iter().flat_map(|incident| &incident.marks).find_map(|mark| match mark {
+            Mark::Begins(fault) if fault.kind == FaultKind::KillToCome => Some(fault.id),
+            _ => None,
+        })?;
+    let is_end = |mark: &Mark| matches!(mark, Mark::Ends { fault, .. } if *fault == trap);
+    incidents.iter().find(|incident| incident.marks.iter().any(is_end))
 }
 
-/// Runs the scenario as it is, and counts each member's disk operations.
-fn operations(scenario: &Loaded, command: &Enumerate) -> Result<Vec<(String, u64)>, Usage> {
+/// Whether the member of the point ended.
+fn has_crashed(record: &RunRecord) -> bool {
+    end(record).is_some_and(|incident| {
+        incident.what.starts_with("kill ") || incident.what.starts_with("power-loss ")
+    })
+}
+
+/// Holds a point's run against the one in which nobody ended.
+fn compare(reference: &Uninterrupted<'_>, record: &mut RunRecord) {
+    if record.verdict == Verdict::Harness {
+        return;
+    }
+    let until = end(record).map_or(Time::NEVER, |incident| incident.at);
+    let found = reference.compare(record, until);
+    let Some(first) = found.first() else { return };
+    if record.findings.is_empty() {
+        record.signature = first.signature();
+    }
+    let verdicts = found.iter().map(|finding: &Finding| Verdict::from(finding.severity));
+    record.verdict = verdicts.fold(record.verdict, Verdict::max);
+    record.findings.extend(found);
+}
+
+/// Runs the scenario as it is.
+fn uninterrupted(scenario: &Loaded, command: &Enumerate) -> Result<RunRecord, Usage> {
     let mut world = loop_world(&scenario.script, command.seed);
     let setup = Setup { scenario: &scenario.name, script: &scenario.script, seed: command.seed };
     let record = run::run(&setup, &mut world);
@@ -155,14 +194,19 @@ fn operations(scenario: &Loaded, command: &Enumerate) -> Result<Vec<(String, u64
         let what = format!("{} does not pass as it is with seed {}", scenario.name, command.seed);
         return Err(Usage(format!("{what}: {} {why}", record.verdict.name())));
     }
-    // After the script has healed everything nobody is to end any more.
+    Ok(record)
+}
+
+/// Counts each member's disk operations as long as the script has not healed everything: nobody is
+/// to end after that.
+fn operations(scenario: &Loaded, command: &Enumerate) -> Result<Vec<(String, u64)>, Usage> {
     let lines = &scenario.script.lines;
     let heals = |line: &Line| line.statement == Some(Statement::Do(Action::Heal(None)));
-    if let Some(healed) = lines.iter().position(heals) {
-        let before = Script { lines: lines[..healed].to_vec() };
-        world = loop_world(&before, command.seed);
-        run::run(&Setup { script: &before, ..setup }, &mut world);
-    }
+    let healed = lines.iter().position(heals).unwrap_or(lines.len());
+    let script = Script { lines: lines[..healed].to_vec() };
+    let mut world = loop_world(&script, command.seed);
+    let setup = Setup { scenario: &scenario.name, script: &script, seed: command.seed };
+    run::run(&setup, &mut world);
     let names: Vec<String> = world.members().iter().map(|name| name.0.clone()).collect();
     if let Some(unknown) = command.members.iter().find(|name| !names.contains(name)) {
         let meant = crate::language::nearest(unknown, names.iter().map(String::as_str))
@@ -315,11 +359,14 @@ mod tests {
     fn members_end_and_come_back_at_every_point() {
         let (scenario, command) = (scenario(SCRIPT), command());
         let counted = operations(&scenario, &command).expect("it passes");
+        let whole = uninterrupted(&scenario, &command).expect("it passes");
+        let reference = Uninterrupted::new(&whole);
         let mut crashed = 0;
         for point in points(&scenario, &counted, &command) {
             let mut world = loop_world(&point.script, 1);
             let setup = Setup { scenario: &point.name, script: &point.script, seed: 1 };
-            let record = run::run(&setup, &mut world);
+            let mut record = run::run(&setup, &mut world);
+            compare(&reference, &mut record);
             assert_eq!(record.verdict, Verdict::Passed, "{}: {}", point.name, record.signature);
             let starts = record.history.incidents.iter();
             let starts = starts.filter(|incident| incident.what.starts_with("start")).count();
@@ -327,6 +374,23 @@ mod tests {
             crashed += usize::from(has_crashed(&record));
         }
         assert!(crashed > 100, "only {crashed} points come before healing");
+    }
+
+    #[test]
+    fn a_point_that_differs_from_the_uninterrupted_run_has_failed_though_its_checks_pass() {
+        let (scenario, command) = (scenario(SCRIPT), command());
+        let whole = uninterrupted(&scenario, &command).expect("it passes");
+        let point = point(&scenario, "n1", 30, Ending::Power, Duration::from_millis(200));
+        let mut world = loop_world(&point.script, 1);
+        let setup = Setup { scenario: &point.name, script: &point.script, seed: 1 };
+        let mut record = run::run(&setup, &mut world);
+        for sample in &mut record.internals.samples {
+            sample.revision = 1;
+        }
+        assert_eq!(record.verdict, Verdict::Passed);
+        compare(&Uninterrupted::new(&whole), &mut record);
+        assert_eq!(record.verdict, Verdict::Safety, "{:?}", record.findings);
+        assert_eq!(record.signature, "uninterrupted/key-differs");
     }
 
     #[test]

@@ -97,12 +97,13 @@ impl Runner<'_> {
         Ok(concrete)
     }
 
-    /// The operation that saved the snapshot of this name last.
+    /// The operation whose snapshot is kept under this name: the one that arrived last.
     fn saved(&self, name: &str) -> Result<OpId, Stop> {
         let is_it = |call: &Call| matches!(call, Call::Snapshot { into } if into == name);
         let is_saved = |outcome: &Option<Outcome>| matches!(outcome, Some(Outcome::Ok(_)));
-        let mut operations = self.history.operations.iter().rev();
-        let saved = operations.find(|it| is_it(&it.call) && is_saved(&it.outcome));
+        let operations = self.history.operations.iter();
+        let saved = operations.filter(|it| is_it(&it.call) && is_saved(&it.outcome));
+        let saved = saved.max_by_key(|it| it.completed);
         let none = || Stop::Harness(format!("no snapshot {name} was saved"));
         saved.map(|operation| operation.id).ok_or_else(none)
     }

@@ -80,6 +80,9 @@ pub fn call(call: &Call) -> String {
         Call::AlarmRaise(entry) => format!("raise alarm {}", alarm(entry)),
         Call::AlarmDisarm(entry) => format!("disarm alarm {}", alarm(entry)),
         Call::Defragment => "defragment".to_owned(),
+        Call::Downgrade { action, version } => {
+            format!("downgrade {} {version}", action.word()).trim_end().to_owned()
+        }
     }
 }
 
@@ -239,6 +242,7 @@ pub fn body(body: &Body) -> String {
         Body::Snapshot { size_bytes, revision, index, .. } => {
             format!("{size_bytes} bytes at revision {revision}, index {index}")
         }
+        Body::Downgrade { version } => format!("cluster version {version}"),
         Body::WatchClosed => "closed".to_owned(),
         Body::Alarms(alarms) if alarms.is_empty() => "no alarm".to_owned(),
         Body::Alarms(alarms) => listed(alarms, alarm),

@@ -279,10 +279,41 @@ pub enum Call {
     AlarmRaise(AlarmEntry),
     AlarmDisarm(AlarmEntry),
     Defragment,
+    /// `Maintenance.Downgrade`.
+    Downgrade {
+        action: DowngradeAction,
+        version: String,
+    },
     /// `Maintenance.Snapshot`, kept under a name.
     Snapshot {
         into: String,
     },
+}
+
+/// What is asked about a downgrade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DowngradeAction {
+    /// Whether it could begin.
+    Validate,
+    /// That it begins.
+    Enable,
+    /// That it ends.
+    Cancel,
+}
+
+impl DowngradeAction {
+    /// All of them, with the words of a script; etcd's names are these in capitals.
+    pub const WORDS: [(&'static str, DowngradeAction); 3] = [
+        ("validate", DowngradeAction::Validate),
+        ("enable", DowngradeAction::Enable),
+        ("cancel", DowngradeAction::Cancel),
+    ];
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        let known = DowngradeAction::WORDS.iter().find(|(_, action)| *action == self);
+        known.map_or("", |(word, _)| word)
+    }
 }
 
 /// Why a cluster refuses changes.
@@ -424,6 +455,10 @@ pub enum Body {
     /// All that are active, or those that were raised or disarmed.
     Alarms(Vec<AlarmEntry>),
     Defragment,
+    /// The cluster's version, as it is told to whoever asks for a downgrade.
+    Downgrade {
+        version: String,
+    },
     /// A snapshot is saved whole. What its database says of itself: the newest revision, and the
     /// last index of the log whose effects are in it.
     Snapshot {

@@ -9,11 +9,13 @@ use prost::Message as _;
 use raft::eraftpb::{Entry, EntryType};
 
 use super::consensus::to_log_entry;
+use super::entry_version::is_known;
 use super::io::{Level, Note, Output, Outputs, Response, Stop};
 use super::running::{Running, Waiter};
 use super::time::Now;
 use super::version::Version;
 use crate::api::{ApiError, check};
+use crate::config::CompatVersion;
 use crate::planted::Defect;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::{raftpb, v2pb};
@@ -105,7 +107,10 @@ impl Running {
         if id == 0 {
             return self.panic("applyEntryNormal, could not find a header".to_owned());
         }
-        let waiter = self.proposals.take(id);
+        // 3.5 answers nobody who asks for a downgrade: who did waits until the time is up.
+        let is_unanswered =
+            self.config.compat == CompatVersion::V3_5 && request.downgrade_info_set.is_some();
+        let waiter = if is_unanswered { None } else { self.proposals.take(id) };
         if self.config.defect().is(Defect::ApplySkipRangeRemote)
             && waiter.is_none()
             && let Some(txn) = &mut request.txn
@@ -154,6 +159,7 @@ impl Running {
             Waiter::Publish => self.published(now, out),
             Waiter::NoSpace(client) => self.no_space(client, out),
             Waiter::Compactor => self.auto_compacted(result, now, out),
+            Waiter::Downgrade(asked) => self.downgrade_set(&asked, out),
             Waiter::Nobody => {}
         }
     }
@@ -179,6 +185,9 @@ impl Running {
         if let Some(set) = request.downgrade_info_set {
             let downgrade = super::membership::Downgrade { enabled: set.enabled, target: set.ver };
             self.persistence.record(|| schema::downgrade(&downgrade));
+            if downgrade.enabled && self.config.compat == CompatVersion::V3_5 {
+                self.ready_to_downgrade(&downgrade.target, out);
+            }
             self.membership.set_downgrade(downgrade);
             self.membership_digest = self.membership.digest();
             return Ok(Response::Downgrade(pb::DowngradeResponse::default()));
@@ -199,6 +208,10 @@ impl Running {
         now: Now,
         out: &mut Outputs,
     ) -> Applied {
+        if !is_known(&request, self.config.compat) {
+            self.panic("not implemented apply".to_owned());
+            return Err(ApiError::UnknownMethod);
+        }
         let mut response = if let Some(put) = request.put {
             self.store.put(&put, &mut self.lessor).map(Response::Put)
         } else if let Some(delete) = request.delete_range {
@@ -288,8 +301,16 @@ impl Running {
             self.panic(format!("{text} is not in dotted-tri format"));
             return Err(ApiError::UnknownMethod);
         };
-        match self.membership.set_cluster_version(version, self.identity, self.config.compat) {
-            Ok(line) => out.push(Output::LogLine(line)),
+        let before = self.membership.cluster_version().cloned();
+        let set =
+            self.membership.set_cluster_version(version.clone(), self.identity, self.config.compat);
+        match set {
+            Ok(line) => {
+                out.push(Output::LogLine(line));
+                if let Some(before) = before.filter(|before| version < *before) {
+                    self.force_snapshot(&before, &version, out);
+                }
+            }
             Err(stop) => self.stopped = Some(stop),
         }
         self.membership_digest = self.membership.digest();

@@ -18,6 +18,8 @@ mod consensus;
 mod corruption;
 mod database_tasks;
 pub mod dial;
+mod downgrade;
+mod entry_version;
 mod exports;
 pub mod id;
 pub mod identity;

@@ -256,7 +256,10 @@ impl Running {
             let result = self.promote_answer(result);
             return self.reply(request, result, out);
         }
-        if self.version_answer(id, &result) || self.corruption_answer(id, &result, now, out) {
+        if self.version_answer(id, &result)
+            || self.downgrade_answer(id, &result, now, out)
+            || self.corruption_answer(id, &result, now, out)
+        {
             return;
         }
         self.lease_answer(id, result, now, out);

@@ -86,6 +86,11 @@ impl RaftLog {
         self.entries.get(at as usize)
     }
 
+    /// The entries above an index that it holds.
+    pub(super) fn after(&self, index: u64) -> impl Iterator<Item = &LogEntry> {
+        self.entries.iter().skip(index.saturating_sub(self.base_index) as usize)
+    }
+
     /// Forgets entries up to an index. Returns whether there were any.
     pub(super) fn compact(&mut self, index: u64) -> bool {
         let index = index.min(self.last());

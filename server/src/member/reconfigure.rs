@@ -195,7 +195,11 @@ impl Running {
                 self.reply(id, Ok(response), out);
             }
             Waiter::PeerPromote(call) => self.promoted(call, None, out),
-            Waiter::Publish | Waiter::NoSpace(_) | Waiter::Compactor | Waiter::Nobody => {}
+            Waiter::Publish
+            | Waiter::NoSpace(_)
+            | Waiter::Compactor
+            | Waiter::Downgrade(_)
+            | Waiter::Nobody => {}
         }
     }
 

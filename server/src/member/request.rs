@@ -85,8 +85,8 @@ impl Running {
                 self.write(id, entry, now, out)?;
             }
             Request::Alarm(alarm) => self.alarm(id, alarm, now, out)?,
+            Request::Downgrade(request) => self.downgrade(id, &request, now, out)?,
             Request::Auth(_)
-            | Request::Downgrade(_)
             | Request::Lock(_)
             | Request::Unlock(_)
             | Request::Campaign(_)
@@ -235,6 +235,7 @@ impl Running {
             }
             Reader::MemberList(id) => self.member_list(id, out),
             Reader::DowngradeEnabled(call) => self.answer_downgrade_enabled(call, out),
+            Reader::Downgrade(asked) => self.downgrade_confirmed(asked, now, out),
             Reader::LeaseTask(task) => self.lease_confirmed(task, now, out),
             Reader::LeaseScan => self.lease_scan(now, out),
             Reader::CorruptionCheck => self.check_confirmed(out),
@@ -247,6 +248,7 @@ impl Running {
                 self.reply(id, Err(error), out);
             }
             Reader::DowngradeEnabled(call) => self.refuse_downgrade_enabled(call, error, out),
+            Reader::Downgrade(asked) => self.downgrade_refused(asked, error, out),
             Reader::LeaseTask(task) => self.lease_unconfirmed(task),
             // The next scan asks again.
             Reader::LeaseScan => self.leases.scan_is_confirming = false,
@@ -297,6 +299,11 @@ impl Running {
         *header = Some(self.header(revision));
     }
 
+    fn downgrade_info(&self) -> pb::DowngradeInfo {
+        let super::membership::Downgrade { enabled, target } = self.membership.downgrade().clone();
+        pb::DowngradeInfo { enabled, target_version: target }
+    }
+
     fn status(&self) -> pb::StatusResponse {
         let compat = self.config.compat;
         let mut errors = Vec::new();
@@ -326,7 +333,7 @@ impl Running {
                 .filter(|_| is_36)
                 .map_or_else(String::new, |version| version.to_string()),
             db_size_quota: if is_36 { quota as i64 } else { 0 },
-            downgrade_info: is_36.then(pb::DowngradeInfo::default),
+            downgrade_info: is_36.then(|| self.downgrade_info()),
             db_size: size.total_bytes as i64,
             db_size_in_use: size.in_use_bytes as i64,
         }

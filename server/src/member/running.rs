@@ -53,6 +53,8 @@ pub(super) enum Waiter {
     NoSpace(Option<RequestId>),
     /// This member compacts by itself.
     Compactor,
+    /// The begin or the end of a downgrade.
+    Downgrade(super::downgrade::Asked),
     Nobody,
 }
 
@@ -64,6 +66,8 @@ pub(super) enum Reader {
     MemberList(RequestId),
     /// `GET /downgrade/enabled` of a peer.
     DowngradeEnabled(CallId),
+    /// Whoever asked for a downgrade.
+    Downgrade(super::downgrade::Asked),
     /// Lease work of a leader that is no longer sure that it leads.
     LeaseTask(u64),
     LeaseScan,
@@ -681,6 +685,7 @@ impl Running {
             Waiter::Publish => self.publish_failed(error, now, out),
             Waiter::NoSpace(client) => self.no_space(client, out),
             Waiter::Compactor => self.auto_compacted(Err(error), now, out),
+            Waiter::Downgrade(asked) => self.downgrade_refused(asked, error, out),
             Waiter::Nobody => {}
         }
     }
@@ -750,12 +755,14 @@ impl Running {
     fn cancel(&mut self, id: RequestId) {
         self.proposals.retain(|waiter| match waiter {
             Waiter::Client(client) | Waiter::NoSpace(Some(client)) => *client != id,
+            Waiter::Downgrade(asked) => asked.client() != Some(id),
             _ => true,
         });
         self.reads.retain(|reader| match reader {
             Reader::Range(client, _) | Reader::Txn(client, _) | Reader::MemberList(client) => {
                 *client != id
             }
+            Reader::Downgrade(asked) => asked.client() != Some(id),
             _ => true,
         });
         self.work.retain(|_, worker| !matches!(worker, Worker::Client(client) if *client == id));

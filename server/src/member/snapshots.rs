@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::consensus::Fatal;
+use super::entry_version::entry_version;
 use super::exports::Exports;
 use super::id::MemberId;
 use super::io::{Level, LogLine, Note, Output, Outputs, PeerChange, RaftMessage};
@@ -16,6 +17,7 @@ use super::membership::check_downgrade;
 use super::recovery::Recovered;
 use super::running::Running;
 use super::time::{Monotonic, Now};
+use super::version::Version;
 use crate::config::CompatVersion;
 use crate::planted::Defect;
 use crate::proto::raftpb::ConfState;
@@ -54,6 +56,8 @@ pub(super) struct Snapshots {
     /// Index of the last one on the disk.
     saved: u64,
     saving: Option<Saving>,
+    /// One is taken as soon as there is anything to take, however little.
+    is_forced: bool,
     pins: BTreeMap<PinId, Pin>,
     /// States that are held for clients.
     pub(super) exports: Exports,
@@ -92,7 +96,9 @@ impl Running {
         }
         let is_replaying = self.applied < self.persistence.consistent_index();
         let since = self.applied.saturating_sub(self.snapshots.saved);
-        let is_due = since > self.config.snapshot_count && !is_replaying;
+        let is_enough =
+            since > self.config.snapshot_count || (self.snapshots.is_forced && since > 0);
+        let is_due = is_enough && !is_replaying;
         if is_due && self.snapshots.saving.is_none() {
             self.begin_saving(out);
         }
@@ -103,6 +109,26 @@ impl Running {
         }
     }
 
+    /// The cluster's version was lowered: no entry that an older member would not understand may
+    /// stay in the log that it will read.
+    pub(super) fn force_snapshot(&mut self, from: &Version, to: &Version, out: &mut Outputs) {
+        if self.config.compat < CompatVersion::V3_6 {
+            return;
+        }
+        let line =
+            LogLine::new(Level::Info, "Cluster version downgrade detected, forcing snapshot")
+                .with("prev-cluster-version", from.to_string())
+                .with("new-cluster-version", to.to_string());
+        out.push(Output::LogLine(line));
+        self.snapshots.is_forced = true;
+    }
+
+    /// The newest version of etcd that an entry behind the last snapshot needs, as far as entries
+    /// are still in memory.
+    pub(super) fn log_version(&self) -> Option<Version> {
+        self.consensus.entries_after(self.snapshots.saved).filter_map(entry_version).max()
+    }
+
     fn begin_saving(&mut self, out: &mut Outputs) {
         let mut line = LogLine::new(Level::Info, "triggering snapshot")
             .with("local-member-id", self.id().to_string())
@@ -110,8 +136,9 @@ impl Running {
             .with("local-member-snapshot-index", self.snapshots.saved.to_string())
             .with("local-member-snapshot-count", self.config.snapshot_count.to_string());
         if self.config.compat >= CompatVersion::V3_6 {
-            line = line.with("snapshot-forced", "false");
+            line = line.with("snapshot-forced", self.snapshots.is_forced.to_string());
         }
+        self.snapshots.is_forced = false;
         out.push(Output::LogLine(line));
         let conf_state = Some(self.consensus.conf_state());
         let mark = SnapshotMark { index: self.applied, term: self.applied_term, conf_state };

@@ -71,6 +71,21 @@ impl Running {
                 .with("cluster-version", wanted.to_string())
                 .with("storage-version", stored.to_string()),
         ));
+        if wanted < stored
+            && let Some(newest) = self.log_version().filter(|newest| wanted < *newest)
+        {
+            let error = format!(
+                "cannot downgrade storage, WAL contains newer entries, as the target version \
+                 ({wanted}) is lower than the version ({newest}) detected from WAL logs"
+            );
+            out.push(Output::LogLine(
+                LogLine::new(Level::Error, "failed to update storage version")
+                    .with("cluster-version", wanted.to_string())
+                    .with("error", error),
+            ));
+            self.upkeep.storage.next_at = Some(now.monotonic.after(INTERVAL));
+            return;
+        }
         for (step, change) in schema::migration(&stored, &wanted) {
             self.persistence.record(|| change);
             let line = LogLine::new(Level::Info, "updated storage version");
@@ -79,10 +94,15 @@ impl Running {
         self.upkeep.storage.stored = (wanted > schema::UNWRITTEN_VERSION).then_some(wanted);
         let downgrade = self.membership.downgrade();
         if downgrade.enabled {
-            let line = LogLine::new(Level::Info, "The server is ready to downgrade")
-                .with("target-version", &*downgrade.target)
-                .with("server-version", self.config.compat.server_version());
-            out.push(Output::LogLine(line));
+            self.ready_to_downgrade(&downgrade.target.clone(), out);
         }
+    }
+
+    /// Nothing of this member's stands against a restart as that version.
+    pub(super) fn ready_to_downgrade(&self, target: &str, out: &mut Outputs) {
+        let line = LogLine::new(Level::Info, "The server is ready to downgrade")
+            .with("target-version", target)
+            .with("server-version", self.config.compat.server_version());
+        out.push(Output::LogLine(line));
     }
 }

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod database;
+mod downgrades;
 mod maintenance;
 mod persistence;
 mod quota;

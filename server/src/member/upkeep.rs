@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::compactor::Compactor;
 use super::corruption::{CompactCheck, PeriodicCheck};
+use super::downgrade::DowngradeMonitor;
 use super::io::{Level, LogLine, Output, Outputs};
 use super::membership::Identity;
 use super::recovery::Recovered;
@@ -26,6 +27,7 @@ pub(super) struct Upkeep {
     /// When the next batch of old versions is removed, if there are any.
     pub removal_at: Monotonic,
     pub storage: StorageVersion,
+    pub downgrades: DowngradeMonitor,
     /// When files are purged next, if the member keeps any and not all.
     purge_at: Option<Monotonic>,
 }
@@ -48,6 +50,7 @@ impl Upkeep {
             compact: CompactCheck::new(compact, now),
             removal_at: Monotonic::ZERO,
             storage: StorageVersion::default(),
+            downgrades: DowngradeMonitor::default(),
             purge_at: None,
         };
         out.extend_lines(upkeep.periodic.line(identity.member));
@@ -60,6 +63,7 @@ impl Upkeep {
             self.periodic.next_deadline(),
             self.compact.next_deadline(),
             self.storage.next_deadline(),
+            self.downgrades.next_deadline(),
             self.purge_at,
         ];
         tasks.into_iter().flatten().min()
@@ -100,6 +104,7 @@ impl Running {
             self.purge(now, out);
         }
         self.storage_version_timer(now, out);
+        self.downgrade_timer(now, out);
         self.compactor_timer(now, out);
         self.periodic_check_timer(now, out);
         self.compact_check_timer(now, out);

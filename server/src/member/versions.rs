@@ -112,9 +112,22 @@ impl Running {
         let lowest = self.versions.answers.take().and_then(|answers| answers.into_iter().min());
         let downgrade = self.membership.downgrade();
         let target = match (self.membership.cluster_version(), lowest) {
-            (Some(version), Some(_)) if downgrade.enabled => {
+            // 3.5 follows the lowest, one version down as well as up.
+            (Some(version), Some(lowest)) if self.config.compat == CompatVersion::V3_5 => {
+                let lowest = lowest.major_minor();
+                match *version < lowest || lowest.next_minor() == *version {
+                    true => lowest,
+                    false => return,
+                }
+            }
+            (Some(version), Some(lowest)) if downgrade.enabled => {
                 match Version::parse(&downgrade.target) {
-                    Ok(target) if target.next_minor() == *version => target.major_minor(),
+                    Ok(target)
+                        if target.next_minor() == *version
+                            && target.next_minor() == lowest.major_minor() =>
+                    {
+                        target.major_minor()
+                    }
                     _ => return,
                 }
             }

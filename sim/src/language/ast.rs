@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use detsim_reports::record::Alarm;
+use detsim_reports::record::{Alarm, DowngradeAction};
 
 use super::value::{Settings, word_for};
 use crate::world::{BackupDamage, ClockFault, DiskFault, MessageClass, Trap};
@@ -391,6 +391,11 @@ pub enum Request {
     /// Every alarm that is active when none is named.
     AlarmDisarm(Option<AlarmOf>),
     Defragment,
+    /// What is asked about a downgrade, and to which version; to none where it is called off.
+    Downgrade {
+        action: DowngradeAction,
+        version: String,
+    },
     /// A snapshot, kept under a name.
     Save {
         backup: String,
@@ -473,6 +478,8 @@ pub enum Answer {
     Ttl(i64),
     /// The answer's revision.
     Revision(i64),
+    /// The cluster's version is told as this.
+    ClusterVersion(String),
     /// This alarm is among those of the answer.
     Alarm(AlarmOf),
     /// The transaction took its first branch.

@@ -3,6 +3,8 @@
 
 use std::fmt::{self, Write};
 
+use detsim_reports::record::DowngradeAction;
+
 use super::ast::{
     Action, AlarmOf, Answer, Compare, Direction, Expect, Extent, Flag, Line, Named, Operation,
     Request, Restore, Script, Sides, StartAction, Statement, Target,
@@ -347,10 +349,10 @@ impl fmt::Display for Request {
             Request::LeaseGrant { id, ttl_s } => write!(f, "lease-grant {id} ttl={ttl_s}s"),
             Request::LeaseRevoke { id } => write!(f, "lease-revoke {id}"),
             Request::LeaseKeepAlive { id } => write!(f, "lease-keep-alive {id}"),
-            Request::LeaseTimeToLive { id, keys } => {
-                write!(f, "lease-time-to-live {id}")?;
-                write_switch(f, "keys", *keys)
+            Request::LeaseTimeToLive { id, keys: true } => {
+                write!(f, "lease-time-to-live {id} keys")
             }
+            Request::LeaseTimeToLive { id, keys: false } => write!(f, "lease-time-to-live {id}"),
             Request::LeaseList => f.write_str("lease-list"),
             Request::MemberAdd { member, learner, urls } => {
                 write!(f, "member-add {member}")?;
@@ -373,10 +375,9 @@ impl fmt::Display for Request {
             Request::AlarmDisarm(Some(alarm)) => write!(f, "alarm-disarm {alarm}"),
             Request::AlarmDisarm(None) => f.write_str("alarm-disarm"),
             Request::Defragment => f.write_str("defragment"),
-            Request::Hash { revision } => {
-                f.write_str("hash")?;
-                write_number(f, "rev", *revision)
-            }
+            Request::Downgrade { action, version } => write_downgrade(f, *action, version),
+            Request::Hash { revision: 0 } => f.write_str("hash"),
+            Request::Hash { revision } => write!(f, "hash rev={revision}"),
             Request::Save { backup } => write!(f, "save {backup}"),
         }
     }
@@ -410,11 +411,23 @@ impl fmt::Display for Answer {
             Answer::None => "none".to_owned(),
             Answer::Count(count) => format!("count={count}"),
             Answer::Ttl(seconds) => format!("ttl={seconds}s"),
+            Answer::ClusterVersion(version) => format!("cluster-version={}", setting_text(version)),
             Answer::Revision(revision) => format!("revision={revision}"),
             Answer::Alarm(alarm) => format!("{}={}", alarm.word(), alarm.whose()),
             Answer::Succeeded => "succeeded".to_owned(),
             Answer::NotSucceeded => "not-succeeded".to_owned(),
         })
+    }
+}
+
+fn write_downgrade(
+    f: &mut fmt::Formatter<'_>,
+    action: DowngradeAction,
+    version: &str,
+) -> fmt::Result {
+    match action {
+        DowngradeAction::Cancel => write!(f, "downgrade {}", action.word()),
+        _ => write!(f, "downgrade {} {}", action.word(), free(version)),
     }
 }
 

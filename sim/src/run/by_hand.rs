@@ -298,6 +298,9 @@ pub(super) fn plain_call(request: &Request) -> Call {
         // Which ones there are is asked first.
         Request::AlarmList | Request::AlarmDisarm(None) => Call::AlarmList,
         Request::Defragment => Call::Defragment,
+        Request::Downgrade { action, version } => {
+            Call::Downgrade { action: *action, version: version.clone() }
+        }
         Request::Save { backup } => Call::Snapshot { into: backup.clone() },
         other => unreachable!("`{other}` needs a member's identity"),
     }
@@ -407,6 +410,9 @@ fn compare_reply(wanted: &Answer, reply: &Reply) -> bool {
         Answer::Value(value) => {
             let kvs = keys(&reply.body);
             matches!(kvs.as_slice(), [kv] if kv.value == Blob::text(value))
+        }
+        Answer::ClusterVersion(wanted) => {
+            matches!(&reply.body, Body::Downgrade { version } if version == wanted)
         }
         Answer::None => count(&reply.body) == 0,
         Answer::Count(many) => count(&reply.body) == *many,

@@ -13,7 +13,7 @@ use crate::member::id::MemberId;
 use crate::member::io::{Outputs, RaftMessage};
 use crate::member::time::Monotonic;
 use crate::proto::raftpb;
-use crate::storage::log::{LogWrite, SnapshotMark};
+use crate::storage::log::{LogEntry, LogWrite, SnapshotMark};
 
 impl Consensus {
     /// Takes a message with a snapshot whose database is at hand. What raft makes of it shows in
@@ -56,6 +56,11 @@ impl Consensus {
         if let Some(index) = self.installing.take_if(|index| *index <= persisted) {
             self.node.advance_apply_to(index);
         }
+    }
+
+    /// The entries above an index, as far as they are in memory.
+    pub(in crate::member) fn entries_after(&self, index: u64) -> impl Iterator<Item = &LogEntry> {
+        self.node.store().after(index)
     }
 
     /// Forgets entries up to an index, at most those that are applied. Returns the last that went.

@@ -22,7 +22,7 @@ use super::value::{Entry, Kind, Parameter, meant};
 use cursor::{Cursor, Parsed};
 
 /// The words that begin a statement.
-const STATEMENTS: [&str; 57] = [
+const STATEMENTS: [&str; 58] = [
     "worlds",
     "seed",
     "option",
@@ -79,6 +79,7 @@ const STATEMENTS: [&str; 57] = [
     "alarm-raise",
     "alarm-disarm",
     "defragment",
+    "downgrade",
     "save",
 ];
 

@@ -1,5 +1,7 @@
 //! Client operations by hand, and what their answers must be.
 
+use detsim_reports::record::DowngradeAction;
+
 use super::super::ast::{AlarmOf, Answer, Compare, Extent, Operation, Request, Target};
 use super::super::error::Problem;
 use super::super::lexer::TokenKind;
@@ -108,6 +110,7 @@ impl Scope {
                 Request::AlarmDisarm(Some(self.alarm(cursor)?))
             }
             "defragment" => Request::Defragment,
+            "downgrade" => downgrade(cursor)?,
             "save" => Request::Save { backup: cursor.free("a name for the snapshot")? },
             "hash" => {
                 let revision = cursor.settings(&[REV])?.number("rev").unwrap_or(0);
@@ -158,11 +161,15 @@ impl Scope {
             parameter("ttl", Kind::Duration),
             parameter("nospace", Kind::Text),
             parameter("corrupt", Kind::Text),
+            parameter("cluster-version", Kind::Text),
         ];
         let wanted = "ok, fail, unknown, error, any, none, succeeded, not-succeeded, value=, \
-                      count=, revision=, ttl=, nospace= or corrupt=";
+                      count=, revision=, ttl=, nospace=, corrupt= or cluster-version=";
         match cursor.setting(&parameters)? {
             Some((name, Value::Text(text))) if name == "value" => return Ok(Answer::Value(text)),
+            Some((name, Value::Text(text))) if name == "cluster-version" => {
+                return Ok(Answer::ClusterVersion(text));
+            }
             Some((name, Value::Text(text))) => {
                 let member = (text != AlarmOf::NOBODY).then_some(text);
                 if let Some(member) = member.as_ref().filter(|it| !self.is_member_or_bound(it)) {
@@ -301,6 +308,17 @@ fn compact(cursor: &mut Cursor) -> Parsed<Request> {
     };
     let physical = cursor.settings(&[parameter("physical", Kind::Switch)])?.has("physical");
     Ok(Request::Compact { revision, physical })
+}
+
+fn downgrade(cursor: &mut Cursor) -> Parsed<Request> {
+    let words = DowngradeAction::WORDS.map(|(word, _)| word);
+    let word = cursor.one_of("validate, enable or cancel", &words)?;
+    let action = value::meant(&DowngradeAction::WORDS, word).expect("one of them");
+    let version = match action {
+        DowngradeAction::Cancel => String::new(),
+        _ => cursor.free("a version")?,
+    };
+    Ok(Request::Downgrade { action, version })
 }
 
 fn alarm_of(word: &str, member: Option<String>) -> AlarmOf {

@@ -211,6 +211,9 @@ fn operations_read_and_print_the_same() {
         "alarm-disarm nospace nobody",
         "alarm-disarm; expect none",
         "defragment via=leader timeout=5s",
+        "downgrade validate 3.5.7; expect cluster-version=3.6",
+        "downgrade enable 3.5 via=n1; expect fail \"invalid downgrade target version\"",
+        "downgrade cancel",
     ] {
         same(operation);
     }

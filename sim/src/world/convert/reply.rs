@@ -60,8 +60,8 @@ pub fn reply(response: Response) -> Option<Reply> {
         }
         Response::Alarm(r) => (r.header, Body::Alarms(alarms(&r.alarms))),
         Response::Defragment(r) => (r.header, Body::Defragment),
+        Response::Downgrade(r) => (r.header, Body::Downgrade { version: r.version }),
         Response::Hash(_)
-        | Response::Downgrade(_)
         | Response::Auth(_)
         | Response::Lock(_)
         | Response::Unlock(_)

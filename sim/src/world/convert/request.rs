@@ -3,8 +3,8 @@
 use detcd::member::io::{Request, StreamKind, StreamMessage};
 use detcd::proto::etcdserverpb as pb;
 use detsim_reports::record::{
-    Alarm, AlarmEntry, Call, Compare, DeleteRange, Operator, Put, Range, SortOrder, SortTarget,
-    Target, Txn, TxnOp, Watch,
+    Alarm, AlarmEntry, Call, Compare, DeleteRange, DowngradeAction, Operator, Put, Range,
+    SortOrder, SortTarget, Target, Txn, TxnOp, Watch,
 };
 
 /// How a call reaches a member.
@@ -43,6 +43,7 @@ pub fn is_read(call: &Call) -> bool {
         | Call::AlarmRaise(_)
         | Call::AlarmDisarm(_)
         | Call::Defragment => false,
+        Call::Downgrade { action, .. } => *action == DowngradeAction::Validate,
     }
 }
 
@@ -96,6 +97,10 @@ pub fn shape(call: &Call) -> Shape {
             alarm_request(*entry, pb::alarm_request::AlarmAction::Deactivate)
         }
         Call::Defragment => Request::Defragment(pb::DefragmentRequest {}),
+        Call::Downgrade { action, version } => Request::Downgrade(pb::DowngradeRequest {
+            action: *action as i32,
+            version: version.clone(),
+        }),
         Call::Snapshot { .. } => {
             let message = StreamMessage::Snapshot(pb::SnapshotRequest {});
             return Shape::Stream(StreamKind::Snapshot, Box::new(message));

@@ -92,6 +92,7 @@ fn body(call: &Call, answer: &Value) -> Result<Body, Unreadable> {
             Body::Alarms(alarms(answer)?)
         }
         Call::Defragment => Body::Defragment,
+        Call::Downgrade { .. } => Body::Downgrade { version: text(answer, "version")?.to_owned() },
     })
 }
 

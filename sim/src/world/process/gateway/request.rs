@@ -32,6 +32,7 @@ pub fn path(call: &Call) -> &'static str {
         Call::HashKv { .. } => "/v3/maintenance/hashkv",
         Call::AlarmList | Call::AlarmRaise(_) | Call::AlarmDisarm(_) => "/v3/maintenance/alarm",
         Call::Defragment => "/v3/maintenance/defragment",
+        Call::Downgrade { .. } => "/v3/maintenance/downgrade",
         Call::Snapshot { .. } => "/v3/maintenance/snapshot",
     }
 }
@@ -61,6 +62,9 @@ pub fn request(call: &Call) -> Value {
         Call::MemberList { linearizable } => json!({"linearizable": linearizable}),
         Call::MoveLeader { target } => json!({"targetID": target.to_string()}),
         Call::HashKv { revision } => json!({"revision": revision.to_string()}),
+        Call::Downgrade { action, version } => {
+            json!({"action": action.word().to_uppercase(), "version": version})
+        }
         Call::AlarmList => json!({"action": "GET"}),
         Call::AlarmRaise(entry) => alarm_request("ACTIVATE", *entry),
         Call::AlarmDisarm(entry) => alarm_request("DEACTIVATE", *entry),

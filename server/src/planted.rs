@@ -118,6 +118,16 @@ defects! {
     BackupLeasesLost "backup.leases_lost";
     /// B40: watchers of one revision share events, whatever each of them asked for.
     WatchSharedEvents "watch.shared_events";
+    /// B41: a watcher that its client has cancelled stays.
+    WatchLeak "watch.leak";
+    /// Of no entry: events leave although their stream has no room for them.
+    WatchNoRoom "watch.no_room";
+    /// Of no entry: the log in memory is never cut.
+    RaftLogKept "raft.log_kept";
+    /// Of no entry: proposals are taken however far applying is behind.
+    RaftNoBacklogLimit "raft.no_backlog_limit";
+    /// Of no entry: nothing is held against the quota.
+    QuotaIgnored "quota.ignored";
     /// B49: a leader that was asleep revokes what expired meanwhile, through its successor.
     LeaseStaleRevoke "lease.stale_revoke";
     /// B51: a leader that was deposed goes on telling how long leases have left.

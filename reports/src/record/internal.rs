@@ -192,6 +192,64 @@ pub struct Repair {
     pub member: usize,
 }
 
+/// A member's log in memory, and what bounds it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogFigures {
+    /// The index that it follows.
+    pub base: u64,
+    /// Its last index.
+    pub last: u64,
+    /// The last index that was applied.
+    pub applied: u64,
+    /// The last index whose effects the database on the disk has; none without a database.
+    #[serde(default)]
+    pub covered: Option<u64>,
+    /// The index of the newest snapshot.
+    pub snapshot: u64,
+    /// How often a state of the database was held for somebody.
+    pub holds: u64,
+    /// It is kept as it is for a peer.
+    pub is_held: bool,
+    /// `--snapshot-catchup-entries`.
+    pub catchup_entries: u64,
+    /// It is cut every hundred entries, and not only when a snapshot is saved.
+    pub is_cut_early: bool,
+}
+
+/// What a member keeps in memory, recorded about once a second, with what the world counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measured {
+    /// When.
+    pub at: Time,
+    /// The cluster's identity.
+    pub cluster: u64,
+    /// The member's place.
+    pub member: usize,
+    /// How many times its process was started before.
+    pub incarnation: u32,
+    /// Its log in memory.
+    pub log: LogFigures,
+    /// Watch streams that it has, and those that clients have.
+    pub streams: (u64, u64),
+    /// Watchers that it has, and those that clients were told are there.
+    pub watchers: (u64, u64),
+    /// Answers to watch requests that wait for room.
+    pub queued_answers: u64,
+    /// Responses that left on streams without room, since the process began.
+    pub without_room: u64,
+    /// How far applying was behind at most when a client's write was taken.
+    pub taken_behind: u64,
+    /// How long the oldest proposal has waited, by the member's clock.
+    pub longest_wait_ms: u64,
+    /// How long one may.
+    pub wait_limit_ms: u64,
+    /// The size that is held against the quota.
+    pub database_bytes: u64,
+    /// The quota, if there is one.
+    #[serde(default)]
+    pub quota_bytes: Option<u64>,
+}
+
 /// Everything seen from inside.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Internals {
@@ -211,6 +269,9 @@ pub struct Internals {
     /// Full states at some indices, in order.
     #[serde(default)]
     pub samples: Vec<Sample>,
+    /// What members keep in memory, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub measured: Vec<Measured>,
     /// Repairs of torn logs, in order.
     #[serde(default)]
     pub repairs: Vec<Repair>,

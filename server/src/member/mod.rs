@@ -21,6 +21,7 @@ pub mod dial;
 mod downgrade;
 mod entry_version;
 mod exports;
+mod figures;
 pub mod id;
 pub mod identity;
 pub mod io;
@@ -52,6 +53,7 @@ pub mod work;
 mod tests;
 
 pub use consensus::RaftView;
+pub use figures::Figures;
 
 use std::collections::VecDeque;
 

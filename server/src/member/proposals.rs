@@ -92,6 +92,12 @@ impl<W> Proposals<W> {
         }
     }
 
+    /// How long the waiter that came first has waited.
+    pub(super) fn longest_wait(&self, now: Monotonic) -> Duration {
+        let waits = self.waiting.values().map(|(_, since)| now.since(*since));
+        waits.max().unwrap_or_default()
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Monotonic> {
         self.deadlines.front().map(|(deadline, _)| *deadline)
     }

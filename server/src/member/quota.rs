@@ -15,6 +15,7 @@ use super::running::{Running, Waiter};
 use super::time::Now;
 use crate::api::{ApiError, check};
 use crate::config::{CompatVersion, Config};
+use crate::planted::Defect;
 use crate::proto::etcdserverpb as pb;
 use crate::storage::database::DatabaseSize;
 use crate::storage::log::EntryKind;
@@ -91,7 +92,8 @@ impl Running {
     /// Whether there is space for so much more.
     pub(super) fn has_space(&self, cost: u64) -> bool {
         let fits = |limit| self.database_size().total_bytes.saturating_add(cost) < limit;
-        cost == 0 || limit(&self.config).is_none_or(fits)
+        let is_planted = self.config.defect().is(Defect::QuotaIgnored);
+        cost == 0 || is_planted || limit(&self.config).is_none_or(fits)
     }
 
     /// Refuses a client's request for which there is no space, after the alarm. Returns whether

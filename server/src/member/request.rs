@@ -149,7 +149,8 @@ impl Running {
 
     /// Whether new proposals are refused until more is applied.
     pub(super) fn has_apply_gap(&self) -> bool {
-        self.consensus.commit() > self.applied + APPLY_GAP_MAX
+        let is_planted = self.config.defect().is(Defect::RaftNoBacklogLimit);
+        self.consensus.commit() > self.applied + APPLY_GAP_MAX && !is_planted
     }
 
     /// Proposes a write of a client.

@@ -82,6 +82,11 @@ impl Snapshots {
         self.pins.iter().find(|(_, pin)| pin.to == to).map(|(id, _)| *id)
     }
 
+    /// Index of the newest one, how many states were ever held, and whether the log is kept.
+    pub(super) fn figures(&self, now: Monotonic) -> (u64, u64, bool) {
+        (self.saved, self.last_pin, self.holds_log(now))
+    }
+
     /// Whether a peer needs the log as it is.
     fn holds_log(&self, now: Monotonic) -> bool {
         !self.pins.is_empty() || self.hold_until.is_some_and(|until| now < until)
@@ -186,6 +191,9 @@ impl Running {
             return self.log(Level::Info, text, out);
         }
         let kept = self.config.snapshot_catchup_entries;
+        if self.config.defect().is(Defect::RaftLogKept) {
+            return;
+        }
         // A member that ends now applies again what its database does not have yet.
         let covered = index.min(self.persistence.durable_index());
         if let Some(index) = self.consensus.compact_log(covered.saturating_sub(kept).max(1)) {

@@ -144,6 +144,8 @@ pub struct WatchCounts {
     pub watchers: usize,
     /// Of these, the ones that are behind.
     pub unsynced: usize,
+    /// Answers to requests that wait for room on their streams.
+    pub queued_answers: usize,
 }
 
 /// All watch streams of a member.
@@ -204,6 +206,7 @@ impl WatchHub {
             streams: self.streams.len(),
             watchers: self.watchers.len(),
             unsynced: self.watchers.len() - self.synced.len(),
+            queued_answers: self.streams.values().map(Stream::queued_answers).sum(),
         }
     }
 
@@ -388,7 +391,9 @@ impl WatchHub {
         let Some(&slot) = open.watchers.get(&id) else {
             return;
         };
-        self.remove(slot);
+        if !self.settings.defect.is(Defect::WatchLeak) {
+            self.remove(slot);
+        }
         let canceled = WatchResponse {
             header: revision_header(history.revision()),
             watch_id: id,

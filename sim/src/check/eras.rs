@@ -240,6 +240,7 @@ fn own_facts(internals: &Internals, owners: &Owners<'_>, number: usize) -> Inter
     own.raft.retain(|it| is_own(it.member, it.at));
     own.votes.retain(|it| is_own(it.member, it.at));
     own.facts.retain(|it| is_own(it.member, it.at));
+    own.measured.retain(|it| is_own(it.member, it.at));
     own.repairs.retain(|it| is_own(it.member, it.at));
     own.samples.retain(|it| it.era == number);
     own

@@ -26,6 +26,7 @@ mod recovery;
 mod replay;
 mod replicas;
 mod report;
+mod resources;
 mod restores;
 #[cfg(test)]
 mod script;
@@ -131,6 +132,7 @@ impl<'a> Cluster<'a> {
             Checker::Recovery => recovery::check(own, own_internals),
             Checker::Raft => raft::check(own, own_internals),
             Checker::Membership => membership::check(own, own_internals),
+            Checker::Resources => resources::check(own, own_internals),
             Checker::Restores => unreachable!("it is about all clusters of a run"),
         }
     }

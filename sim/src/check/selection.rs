@@ -56,6 +56,8 @@ checkers! {
     Raft "raft";
     /// White box: members are what the log's configuration changes make of them.
     Membership "membership";
+    /// White box: what members keep in memory stays within bounds.
+    Resources "resources";
     /// Snapshots hold what they must, and clusters that begin from them tell no older revisions.
     Restores "restores";
 }
@@ -63,7 +65,14 @@ checkers! {
 impl Checker {
     /// Whether it must know all that a cluster began with.
     pub(super) fn needs_the_beginning(self) -> bool {
-        !matches!(self, Checker::Headers | Checker::Recovery | Checker::Raft | Checker::Membership)
+        !matches!(
+            self,
+            Checker::Headers
+                | Checker::Recovery
+                | Checker::Raft
+                | Checker::Membership
+                | Checker::Resources
+        )
     }
 }
 

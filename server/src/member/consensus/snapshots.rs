@@ -69,6 +69,11 @@ impl Consensus {
         self.node.mut_store().compact(index).then(|| self.node.store().base())
     }
 
+    /// The index that the log in memory follows.
+    pub(in crate::member) fn log_base(&self) -> u64 {
+        self.node.store().base()
+    }
+
     /// Peers that need a snapshot and got none since the last call.
     pub(in crate::member) fn take_wanted_snapshots(&self) -> Vec<MemberId> {
         match self.node.store().take_wanted() {

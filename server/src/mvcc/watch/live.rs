@@ -65,7 +65,7 @@ impl WatchHub {
         for run in touched.chunk_by(|one, other| one.0 == other.0) {
             let watcher = self.watchers.get_mut(run[0].0);
             let stream = self.streams.get_mut(&watcher.stream).expect("a watcher's stream is open");
-            if !stream.has_room() {
+            if !stream.has_room() && !self.settings.defect.is(Defect::WatchNoRoom) {
                 self.fall_behind(run[0].0, revision, now);
                 continue;
             }

@@ -75,6 +75,11 @@ impl Stream {
         self.window > 0
     }
 
+    /// How many control responses wait.
+    pub fn queued_answers(&self) -> usize {
+        self.control.len()
+    }
+
     /// Bytes of room, none if the window is overdrawn.
     pub fn room(&self) -> u64 {
         u64::try_from(self.window).unwrap_or(0)

@@ -16,6 +16,7 @@ use super::clock::Clocks;
 use super::connection::Peer;
 use super::device::Device;
 use super::machine::Machine;
+use super::meter::Meter;
 use super::packet::{Attempt, Event, ProcessRef};
 use crate::world::convert::Shape;
 use crate::world::tally::Tally;
@@ -190,6 +191,14 @@ pub struct Process {
     pub armed: Option<(u64, u64)>,
     /// Client requests that came before the member served clients.
     pub early: Vec<(OpId, Shape)>,
+    /// How much of its history a member keeps for slow followers, in entries of the log.
+    pub catchup_entries: u64,
+    /// The log is cut as entries are applied, and not only when a snapshot is saved.
+    pub cuts_early: bool,
+    /// How long a request may wait.
+    pub request_timeout: Duration,
+    /// What passes between it and its clients.
+    pub meter: Meter,
     /// The raft state last recorded.
     pub recorded: Option<RaftView>,
     /// The identity, once known.
@@ -208,6 +217,10 @@ impl Process {
         let election = Duration::from_millis(config.election_timeout_ms);
         Process {
             compat: config.compat,
+            catchup_entries: config.snapshot_catchup_entries,
+            cuts_early: config.compat >= CompatVersion::V3_6,
+            request_timeout: Duration::from_secs(5) + 2 * election,
+            meter: Meter::default(),
             stage: Stage::Starting(Box::new(config)),
             is_ready: false,
             is_stopping: false,

@@ -149,6 +149,7 @@ impl LoopWorld {
         self.steps += 1;
         let is_background = is_background(&input);
         let now = host.clocks.at(self.now);
+        process.meter.input(&input, process.recorded);
         let outputs = &mut self.outputs;
         if let Err(panic) = panic::guard(|| machine.step(now, input, outputs)) {
             return self.panicked(place, panic);
@@ -176,6 +177,7 @@ impl LoopWorld {
                 break;
             }
             self.trace.output(self.now, place, &output);
+            self.process(place).meter.output(&output);
             self.perform(place, output);
         }
         self.outputs = outputs;
@@ -335,6 +337,9 @@ impl LoopWorld {
             return;
         }
         let Some(seen) = self.seen(place) else { return };
+        if let Note::Proposed { request, .. } = note {
+            self.process(place).meter.proposed(*request);
+        }
         let process = self.hosts[place].process.as_ref().expect("it is seen");
         if let Stage::Running(machine) = &process.stage {
             self.observer.note(seen, note, &**machine);
@@ -346,8 +351,12 @@ impl LoopWorld {
             return;
         }
         let Some(seen) = self.seen(place) else { return };
-        let process = self.hosts[place].process.as_mut().expect("it is seen");
+        let host = &mut self.hosts[place];
+        let process = host.process.as_mut().expect("it is seen");
         let Stage::Running(machine) = &process.stage else { return };
+        if process.meter.is_due(self.now) {
+            self.observer.measure(seen, process, host.clocks.at(self.now).monotonic);
+        }
         let Some(view) = machine.raft() else { return };
         let before = process.recorded.replace(view);
         self.observer.ledger.tell(seen, before, view);

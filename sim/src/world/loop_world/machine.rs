@@ -4,7 +4,7 @@ use detcd::config::Config;
 use detcd::member::id::{ClusterId, MemberId};
 use detcd::member::io::{Input, Outputs, PeerHeader};
 use detcd::member::time::{Monotonic, Now};
-use detcd::member::{DiskImage, RaftView};
+use detcd::member::{DiskImage, Figures, RaftView};
 use detcd::storage::log::LogEntry;
 use detsim_reports::record::KeyValue;
 
@@ -43,6 +43,8 @@ pub trait Machine {
     fn entry(&self, index: u64) -> Option<LogEntry>;
     /// Its keys and leases, in full.
     fn contents(&self) -> Option<Contents>;
+    /// What it keeps in memory, in figures.
+    fn figures(&self, now: Monotonic) -> Option<Figures>;
     /// What it says of itself to a peer that it dials, or posts to.
     fn peer_header(&self, to: Option<MemberId>) -> Option<PeerHeader>;
 }

@@ -23,6 +23,7 @@ mod kernel;
 mod ledger;
 mod logical;
 mod machine;
+mod meter;
 mod network;
 mod observer;
 mod outline;

@@ -9,13 +9,15 @@ use std::collections::BTreeMap;
 use detcd::member::RaftView;
 use detcd::member::id::{ClusterId, MemberId, RequestId};
 use detcd::member::io::{Note, RaftMessage, Role};
+use detcd::member::time::Monotonic;
 use detcd::proto::raftpb::MessageType;
 use detcd::storage::log::{EntryKind, LogEntry};
 use detsim_reports::record::{
-    Applied, Call, Command, Committed, Internals, OpId, RaftRole, RaftState, Repair, Sample, Time,
-    VoteSent,
+    Applied, Call, Command, Committed, Internals, LogFigures, Measured, OpId, RaftRole, RaftState,
+    Repair, Sample, Time, VoteSent,
 };
 
+use super::host::{Process, Stage};
 use super::ledger::Ledger;
 use super::machine::Machine;
 use crate::world::convert::{decode_conf_change, decode_normal};
@@ -236,6 +238,39 @@ impl Observer {
         let identities = &mut self.internals.identities;
         identities.resize(identities.len().max(place + 1), 0);
         identities[place] = identity.0;
+    }
+
+    /// Records what a member keeps in memory, and what the world counted of it.
+    pub fn measure(&mut self, seen: Seen, process: &Process, now: Monotonic) {
+        let Stage::Running(machine) = &process.stage else { return };
+        let Some(figures) = machine.figures(now) else { return };
+        let counted = process.meter.reading();
+        self.internals.measured.push(Measured {
+            at: Time(seen.at),
+            cluster: seen.identity.1.0,
+            member: seen.member,
+            incarnation: seen.incarnation,
+            log: LogFigures {
+                base: figures.log_base,
+                last: figures.log_last,
+                applied: figures.applied,
+                covered: figures.covered,
+                snapshot: figures.snapshot,
+                holds: figures.holds,
+                is_held: figures.is_log_held,
+                catchup_entries: process.catchup_entries,
+                is_cut_early: process.cuts_early,
+            },
+            streams: (figures.streams, counted.streams),
+            watchers: (figures.watchers, counted.watchers),
+            queued_answers: figures.queued_answers,
+            without_room: counted.without_room,
+            taken_behind: counted.taken_behind,
+            longest_wait_ms: figures.longest_wait.as_millis() as u64,
+            wait_limit_ms: process.request_timeout.as_millis() as u64,
+            database_bytes: figures.database_bytes,
+            quota_bytes: figures.quota_bytes,
+        });
     }
 
     /// Records a member's state in full.

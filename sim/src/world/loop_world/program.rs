@@ -5,7 +5,7 @@ use detcd::config::{Config, flags};
 use detcd::member::id::{ClusterId, MemberId};
 use detcd::member::io::{Input, LogLine, Outputs, PeerHeader};
 use detcd::member::time::{Monotonic, Now};
-use detcd::member::{Member, RaftView};
+use detcd::member::{Figures, Member, RaftView};
 use detcd::proto::etcdserverpb as pb;
 use detcd::storage::log::LogEntry;
 
@@ -71,6 +71,10 @@ impl Machine for Member {
             keys: keys.into_iter().map(convert::key_value).collect(),
             leases: self.leases(),
         })
+    }
+
+    fn figures(&self, now: Monotonic) -> Option<Figures> {
+        Member::figures(self, now)
     }
 
     fn peer_header(&self, to: Option<MemberId>) -> Option<PeerHeader> {

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use detcd::config::Config;
-use detcd::member::RaftView;
 use detcd::member::id::{CallId, ClusterId, MemberId};
 use detcd::member::io::{
     DialRefusal, Input, LogLine, Output, Outputs, PeerAnswer, PeerCall, PeerChange, PeerHeader,
     RaftMessage, Request, Response, Role, StreamItem, StreamMessage,
 };
 use detcd::member::time::{Monotonic, Now};
+use detcd::member::{Figures, RaftView};
 use detcd::proto::{etcdserverpb as pb, raftpb};
 use detcd::storage::log::LogEntry;
 use detsim_reports::record::{MemberName, Time};
@@ -211,6 +211,10 @@ impl Machine for Script {
     }
 
     fn contents(&self) -> Option<Contents> {
+        None
+    }
+
+    fn figures(&self, _: Monotonic) -> Option<Figures> {
         None
     }
 

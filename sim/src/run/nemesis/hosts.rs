@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 
-use super::kinds::{HARMS, MISSING};
+use super::kinds::{HARMS, MISSING, OTHER_FLAGS};
 use super::view::View;
 use super::{Parts, drawn, to_and_fro};
 use crate::language::OCCASIONS;
@@ -57,7 +57,16 @@ pub fn draw(
         "kill" | "kill-at" | "power-loss" | "pause" | "slow-processor" | "restart" => {
             on_process(kind, settings, whom, stream, lasts)
         }
-        "reconfigure" => reconfigure(&places, view, stream, lasts),
+        "reconfigure" => {
+            let what = match settings.words("flags") {
+                [only] => only,
+                several => stream.pick(several),
+            };
+            match OTHER_FLAGS.iter().find(|(name, ..)| name == what) {
+                Some(flag) => reflag(flag, &places, view, stream, lasts),
+                None => reconfigure(&places, view, stream, lasts),
+            }
+        }
         "clock" | "drift" | "strobe" | "freeze" => on_clock(kind, settings, &whom, stream, lasts),
         _ => on_disk(kind, settings, whom, stream, lasts),
     }
@@ -141,6 +150,29 @@ fn reconfigure(places: &[usize], view: &View, stream: &mut ChaCha8Rng, lasts: Du
                 Flag::new("heartbeat-interval", &heartbeat.to_string()),
                 Flag::new("election-timeout", &election.to_string()),
             ];
+            let restart = StartAction { targets: targets.clone(), wipe: false, flags };
+            parts.push((at, Action::Restart(restart)));
+        }
+    }
+    parts
+}
+
+/// One flag has another value for a while; each member gets its own.
+fn reflag(
+    (name, default, values): &(&str, &str, &[&str]),
+    places: &[usize],
+    view: &View,
+    stream: &mut ChaCha8Rng,
+    lasts: Duration,
+) -> Parts {
+    let mut parts = Vec::new();
+    for &place in places {
+        let given = view.flags[place].iter().find(|(flag, _)| flag == name);
+        let before = given.map_or(*default, |(_, value)| value.as_str());
+        let others: Vec<&str> = values.iter().copied().filter(|value| *value != before).collect();
+        let targets = view.named(&[place]);
+        for (at, value) in [(Duration::ZERO, *stream.pick(&others)), (lasts, before)] {
+            let flags = vec![Flag::new(name, value)];
             let restart = StartAction { targets: targets.clone(), wipe: false, flags };
             parts.push((at, Action::Restart(restart)));
         }

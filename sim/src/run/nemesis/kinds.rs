@@ -57,6 +57,32 @@ pub const HARMS: [(&str, Harm); 7] = [
     ("lost-snapshot", Harm::LoseSnapshot),
 ];
 
+const FLAGS: Kind = Kind::Words(&[
+    "timing",
+    "compaction-batch-limit",
+    "max-snapshots",
+    "max-wals",
+    "pre-vote",
+    "snapshot-catchup-entries",
+    "snapshot-count",
+    "watch-progress-notify-interval",
+]);
+
+/// Flags that a member can be restarted with, what they are when nobody says, and other values.
+pub const OTHER_FLAGS: [(&str, &str, &[&str]); 7] = [
+    ("compaction-batch-limit", "0", &["10", "100"]),
+    ("max-snapshots", "5", &["1", "2"]),
+    ("max-wals", "5", &["1", "2"]),
+    ("pre-vote", "true", &["false", "true"]),
+    ("snapshot-catchup-entries", "5000", &["5", "100"]),
+    ("snapshot-count", "10000", &["10", "100", "1000"]),
+    ("watch-progress-notify-interval", "0s", &["100ms", "1s"]),
+];
+
+/// How often a fault of links is one of the links to clients.
+const CLIENTS: Parameter =
+    parameter("clients", Kind::Percent, "0%", "how often its links to clients in their place");
+
 const TARGETS: Parameter =
     parameter("targets", ROLES, "one", "whom; one of several is drawn for each fault");
 
@@ -128,6 +154,7 @@ pub const KINDS: &[Entry] = &[
             TARGETS,
             parameter("latency", Kind::Span, "50ms..200ms", "how long"),
             parameter("loss", Kind::Percent, "0%", "how many need a retransmission"),
+            CLIENTS,
             EVERY,
             FOR,
         ],
@@ -140,6 +167,7 @@ pub const KINDS: &[Entry] = &[
             parameter("loss", Kind::Percent, "20%", "how many need a retransmission"),
             parameter("duplicate", Kind::Percent, "10%", "how many arrive twice"),
             parameter("reorder", Kind::Percent, "10%", "how many are overtaken"),
+            CLIENTS,
             EVERY,
             FOR,
         ],
@@ -156,6 +184,7 @@ pub const KINDS: &[Entry] = &[
                 "how many take twice as long, and of these again",
             ),
             parameter("latency", Kind::Span, "1ms..5ms", "how long the others take"),
+            CLIENTS,
             EVERY,
             FOR,
         ],
@@ -163,7 +192,7 @@ pub const KINDS: &[Entry] = &[
     nemesis(
         "narrow",
         "few bytes a second pass between a member and the others",
-        &[TARGETS, parameter("bandwidth", Kind::Size, "64KB", "how many"), EVERY, FOR],
+        &[TARGETS, parameter("bandwidth", Kind::Size, "64KB", "how many"), CLIENTS, EVERY, FOR],
     ),
     nemesis(
         "reset",
@@ -219,8 +248,18 @@ pub const KINDS: &[Entry] = &[
     nemesis("restart", "members are stopped gracefully and started again", &[TARGETS, EVERY]),
     nemesis(
         "reconfigure",
-        "members are restarted with another heartbeat interval and election timeout, and back",
-        &[TARGETS, EVERY, FOR],
+        "members are restarted with other flags, and back",
+        &[
+            parameter(
+                "flags",
+                FLAGS,
+                "timing",
+                "which; timing: heartbeat interval and election timeout; one of several is drawn",
+            ),
+            TARGETS,
+            EVERY,
+            FOR,
+        ],
     ),
     nemesis("hang", "syncs of a disk do not end for a while", &[TARGETS, EVERY, FOR]),
     nemesis(

@@ -41,10 +41,9 @@ pub fn draw(
             let class = drawn(&CLASSES, settings, "class", stream);
             between(&around(settings, view, stream), class, lasts)
         }
-        "slow-link" => bad_link(&["latency", "loss"], settings, view, stream, lasts),
-        "lossy" => bad_link(&["loss", "duplicate", "reorder"], settings, view, stream, lasts),
-        "heavy-tail" => bad_link(&["latency", "tail"], settings, view, stream, lasts),
-        "narrow" => bad_link(&["bandwidth"], settings, view, stream, lasts),
+        "slow-link" | "lossy" | "heavy-tail" | "narrow" => {
+            bad_link(kind, settings, view, &around(settings, view, stream), lasts)
+        }
         "reset" => reset(settings, view, stream),
         "half-open" => {
             let mut sides = around(settings, view, stream);
@@ -68,6 +67,20 @@ pub fn clients(
     let mut sides = Sides { from: whom, to: vec![Target::Clients], direction: Direction::Both };
     aim(&mut sides, &stream.pick(settings.words("direction")).clone());
     between(&[sides], MessageClass::All, lasts)
+}
+
+/// Links between clients and members are as bad as those between members may be. What travels them
+/// is in order, so that loss is delay, and nothing arrives twice.
+pub fn bad_for_clients(
+    kind: &str,
+    settings: &Settings,
+    view: &View,
+    stream: &mut ChaCha8Rng,
+    lasts: Duration,
+) -> Parts {
+    let whom = view.named(&view.targets(settings, stream));
+    let sides = Sides { from: whom, to: vec![Target::Clients], direction: Direction::Both };
+    bad_link(kind, settings, view, &[sides], lasts)
 }
 
 /// The links between the members of `targets=` and the others.
@@ -149,14 +162,19 @@ fn flapping(settings: &Settings, view: &View, stream: &mut ChaCha8Rng, lasts: Du
 
 /// Links have some of a nemesis' settings as their quality for a while.
 fn bad_link(
-    qualities: &[&str],
+    kind: &str,
     settings: &Settings,
     view: &View,
-    stream: &mut ChaCha8Rng,
+    links: &[Sides],
     lasts: Duration,
 ) -> Parts {
-    let around = around(settings, view, stream);
-    let Some(sides) = real(&around).next() else { return Vec::new() };
+    let Some(sides) = real(links).next() else { return Vec::new() };
+    let qualities: &[&str] = match kind {
+        "slow-link" => &["latency", "loss"],
+        "lossy" => &["loss", "duplicate", "reorder"],
+        "heavy-tail" => &["latency", "tail"],
+        _ => &["bandwidth"],
+    };
     let given = |name: &&str| Some(((*name).to_owned(), settings.get(name)?.clone()));
     let bad = Settings(qualities.iter().filter_map(given).collect());
     let normal = Settings(vec![

@@ -177,14 +177,14 @@ impl Runner<'_> {
         };
         let is_clients = |from: &End, to: &End| [from, to].contains(&&End::Clients);
         let cuts = || self.faults.cuts.iter().map(|(from, to, _)| (from, to));
-        let bad = self.faults.bad_links.iter().map(|(from, to)| (from, to));
+        let bad = || self.faults.bad_links.iter().map(|(from, to)| (from, to));
         View {
             names: self.members.iter().map(|member| member.name.clone()).collect(),
             members: places(&|member| member.is_inside()).len(),
             healthy: places(&|member| member.is_inside() && member.is_healthy()),
             leader,
-            has_cuts: cuts().chain(bad).any(|(from, to)| !is_clients(from, to)),
-            has_client_cuts: cuts().any(|(from, to)| is_clients(from, to)),
+            has_cuts: cuts().chain(bad()).any(|(from, to)| !is_clients(from, to)),
+            has_client_cuts: cuts().chain(bad()).any(|(from, to)| is_clients(from, to)),
             latency: self.world.link_quality().latency,
             voters: places(&|member| member.role == Role::Voter).len(),
             lost: places(&|member| {
@@ -198,6 +198,7 @@ impl Runner<'_> {
             spare: places(&|member| !member.is_inside() && !member.is_up),
             is_doubtful: self.is_config_doubtful || !self.is_config_known,
             timing: self.members.iter().map(timing).collect(),
+            flags: self.members.iter().map(flags).collect(),
         }
     }
 }
@@ -212,6 +213,12 @@ fn draw(kind: &str, settings: &Settings, view: &View, stream: &mut ChaCha8Rng) -
         None => Duration::ZERO,
     };
     match kind {
+        "slow-link" | "lossy" | "heavy-tail" | "narrow" if are_clients(settings, stream) => {
+            match view.has_client_cuts {
+                true => Vec::new(),
+                false => links::bad_for_clients(kind, settings, view, stream, lasts),
+            }
+        }
         "partition" | "one-way" | "flapping" | "messages" | "slow-link" | "lossy"
         | "heavy-tail" | "narrow" | "reset" | "half-open" => {
             match view.has_cuts || view.healthy.len() < 2 {
@@ -227,6 +234,17 @@ fn draw(kind: &str, settings: &Settings, view: &View, stream: &mut ChaCha8Rng) -
         "calls" => changes::call(settings, view, stream),
         _ => hosts::draw(kind, settings, view, stream, lasts),
     }
+}
+
+/// Whether a fault is one of clients' links, by the setting that says how often.
+fn are_clients(settings: &Settings, stream: &mut ChaCha8Rng) -> bool {
+    let rate = settings.number("clients").expect("it has a default") as u32;
+    rate > 0 && stream.chance_per_10k(rate)
+}
+
+/// The flags that a member was started with.
+fn flags(member: &Member) -> Vec<(String, String)> {
+    member.launch.as_ref().map(|launch| launch.flags.clone()).unwrap_or_default()
 }
 
 /// A member's heartbeat interval and election timeout in milliseconds.

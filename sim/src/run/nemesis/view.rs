@@ -20,7 +20,7 @@ pub struct View {
     pub leader: Option<usize>,
     /// Some links between members are cut or bad already.
     pub has_cuts: bool,
-    /// Some links of clients are cut already.
+    /// Some links of clients are cut or bad already.
     pub has_client_cuts: bool,
     /// How long a message travels when nothing is wrong.
     pub latency: (Duration, Duration),
@@ -36,6 +36,8 @@ pub struct View {
     pub is_doubtful: bool,
     /// Each member's heartbeat interval and election timeout, in milliseconds.
     pub timing: Vec<(u64, u64)>,
+    /// The flags that each member was started with.
+    pub flags: Vec<Vec<(String, String)>>,
 }
 
 impl View {

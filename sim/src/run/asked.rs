@@ -171,9 +171,7 @@ impl Runner<'_> {
         let role = self.members[place].role;
         // The list that a member joins with must stay true until it has joined.
         let is_busy = |(other, it): (usize, &Member)| other != place && it.is_joining && it.is_up;
-        let is_change = |asked: &Asked| asked.operation.request.reconfigures().is_some();
-        let is_free =
-            !self.members.iter().enumerate().any(is_busy) && !self.asked.values().any(is_change);
+        let is_free = !self.members.iter().enumerate().any(is_busy) && !self.is_changing();
         Ok(!self.is_config_doubtful
             && is_free
             && match request {
@@ -183,6 +181,11 @@ impl Runner<'_> {
                 Request::MemberPromote { .. } => role == Role::Learner,
                 _ => role == Role::Learner || role == Role::Voter && self.can_lose(place),
             })
+    }
+
+    /// Whether a fault has asked for a change of the configuration that has no answer yet.
+    pub(super) fn is_changing(&self) -> bool {
+        self.asked.values().any(|asked| asked.operation.request.reconfigures().is_some())
     }
 
     /// Whether those who stay are a quorum of themselves, and what was lost a minority.

@@ -197,6 +197,7 @@ impl Runner<'_> {
             .len(),
             spare: places(&|member| !member.is_inside() && !member.is_up),
             is_doubtful: self.is_config_doubtful || !self.is_config_known,
+            is_changing: self.is_changing(),
             timing: self.members.iter().map(timing).collect(),
             flags: self.members.iter().map(flags).collect(),
         }

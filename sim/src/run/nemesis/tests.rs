@@ -176,6 +176,33 @@ fn a_member_whose_disk_lied_is_replaced_by_a_new_one() {
 }
 
 #[test]
+fn no_disk_begins_to_lie_while_a_change_of_the_configuration_has_no_answer() {
+    let text = "option latency=20ms..30ms\n\
+                cluster n1 n2 n3 n4 n5 heartbeat-interval=200 election-timeout=2000\nstart all\n\
+                expect all ready\nwait 6s\nnemesis membership change=replace every=1s for=1s\n\
+                nemesis lies about=syncs every=200ms for=100ms\nrun 30s\nheal\n";
+    let script = parse("test", text, VOCABULARY).expect("it is a script");
+    let (mut asked, mut begun) = (0, 0);
+    for seed in 1..=8 {
+        let record = run(&Setup { scenario: "test", script: &script, seed }, &mut {
+            loop_world(&script, seed)
+        });
+        let mut is_changing = false;
+        for incident in &record.history.incidents {
+            let what = incident.what.as_str();
+            if what.starts_with("member-") {
+                is_changing = ["succeeds", "fails"].iter().all(|end| !what.contains(end));
+                asked += usize::from(is_changing);
+            } else if what.ends_with("syncs-lie") {
+                assert!(!is_changing, "seed {seed}: {what} at {:?}", incident.at);
+                begun += 1;
+            }
+        }
+    }
+    assert!(asked > 8 && begun > 8, "{asked} changes, {begun} disks");
+}
+
+#[test]
 fn who_comes_back_as_somebody_else_is_told_to_have_lost_its_disk() {
     let text = "cluster n1 n2 n3\nstart all\nexpect all ready\nwait 6s\n\
                 workload register clients=3 rate=60/s\n\

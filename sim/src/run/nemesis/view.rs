@@ -34,6 +34,8 @@ pub struct View {
     pub spare: Vec<usize>,
     /// The configuration is not known for certain.
     pub is_doubtful: bool,
+    /// A change of the configuration was asked for and is not answered yet.
+    pub is_changing: bool,
     /// Each member's heartbeat interval and election timeout, in milliseconds.
     pub timing: Vec<(u64, u64)>,
     /// The flags that each member was started with.
@@ -92,7 +94,7 @@ impl View {
         let mut whom = self.targets(settings, stream);
         whom.retain(|place| !self.lost.contains(place));
         let may_fail = self.voters.saturating_sub(1) / 2;
-        let left = if self.is_doubtful {
+        let left = if self.is_doubtful || self.is_changing {
             0
         } else {
             may_fail.saturating_sub(self.lost.len() + self.joining)

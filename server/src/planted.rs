@@ -116,6 +116,8 @@ defects! {
     BackupSameToken "backup.same_token";
     /// Of no entry: a restore leaves out leases.
     BackupLeasesLost "backup.leases_lost";
+    /// Of no entry: a restore leaves out what keys were before, as if it had been compacted.
+    BackupHistoryLost "backup.history_lost";
     /// B40: watchers of one revision share events, whatever each of them asked for.
     WatchSharedEvents "watch.shared_events";
     /// B41: a watcher that its client has cancelled stays.

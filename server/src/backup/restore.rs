@@ -4,6 +4,7 @@
 //! The new cluster has nothing of the old one's log and members. Its log holds the entries that add
 //! its own members, which are committed and covered by a snapshot of the log.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::rc::Rc;
 
@@ -22,6 +23,7 @@ use crate::member::io::{Level, LogLine};
 use crate::member::membership::{Identity, MemberChange, Membership};
 use crate::mvcc::Revision;
 use crate::planted::{Defect, Planted};
+use crate::proto::mvccpb::KeyValue;
 use crate::proto::raftpb::{ConfChange, ConfState};
 use crate::storage::bolt::{Bolt, BoltOptions, ReadTx};
 use crate::storage::database::BucketChange;
@@ -172,6 +174,9 @@ fn change_database(
             changes.push(BucketChange::delete(bucket::LEASE, row?.0));
         }
     }
+    if settings.planted.is(Defect::BackupHistoryLost) {
+        forget_history(&tx, &mut changes)?;
+    }
     if settings.bump_revision > 0 && !settings.planted.is(Defect::BackupBumpLost) {
         bump(&tx, settings, &mut changes, lines)?;
     }
@@ -185,6 +190,20 @@ fn change_database(
     changes.extend(schema::consistent(mark.index, mark.term));
     drop(tx);
     database.commit(&changes)?;
+    Ok(())
+}
+
+/// Leaves of each key its newest row.
+fn forget_history(tx: &ReadTx, changes: &mut Vec<BucketChange>) -> Result<(), BackupError> {
+    let mut newest = BTreeMap::new();
+    for row in tx.rows(bucket::KEY.as_bytes())? {
+        let (revision, value) = row?;
+        let unreadable = |error| BackupError::Row(format!("row {revision:?}: {error}"));
+        let key = KeyValue::decode(value).map_err(unreadable)?.key;
+        if let Some(older) = newest.insert(key, revision) {
+            changes.push(BucketChange::delete(bucket::KEY, older));
+        }
+    }
     Ok(())
 }
 

@@ -23,7 +23,7 @@ const QUIET_SEEDS: u64 = 5;
 /// How a defect can be like the one of the catalogue. What is impossible here has no scenario.
 const MARKS: [&str; 2] = ["same", "analogue"];
 
-/// What a story claims, in its sentences `Mechanism: same.`, `Seen by: a, b.` and
+/// What a story claims, in its sentences `Mechanism: same.`, `Seen by: a, b/rule.` and
 /// `Within: 20 seeds.`
 struct Claim {
     mark: &'static str,
@@ -133,7 +133,10 @@ fn search(scenario: &Loaded, claim: &Claim, budget: Duration) -> Search {
 fn is_found(record: &RunRecord, claim: &Claim) -> bool {
     let first = record.findings.first();
     matches!(record.verdict, Verdict::Safety | Verdict::Liveness | Verdict::Crash)
-        && first.is_some_and(|finding| claim.checkers.contains(&finding.checker))
+        && first.is_some_and(|finding| {
+            let is_of = |it: &String| *it == finding.checker || *it == finding.signature();
+            claim.checkers.iter().any(is_of)
+        })
 }
 
 fn first_finding(scenario: &Loaded, seeds: u64) -> Option<RunRecord> {

@@ -271,6 +271,8 @@ pub enum Expect {
     TermBelow(u64),
     /// A finding of this checker or rule makes the run pass, and its absence makes it fail.
     Finding(String),
+    /// A checker says that it has checked this, which a run that never came to it does not.
+    Checked(String),
 }
 
 /// How data directories are made from a saved snapshot.

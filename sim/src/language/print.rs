@@ -287,6 +287,7 @@ impl fmt::Display for Expect {
                 f.write_str(&lasting("within", *within))
             }
             Expect::TermBelow(term) => write!(f, "term below={term}"),
+            Expect::Checked(what) => write!(f, "checked {}", quoted_if_needed(what)),
             Expect::Finding(what) => write!(f, "finding {}", quoted_if_needed(what)),
         }
     }

@@ -88,16 +88,14 @@ impl Runner<'_> {
                 self.expect_clusters(&places, WITHIN, false, &expect.to_string())?;
             }
             Expect::Members { names, via, within } => {
-                let via_place = match via {
-                    Some(target) => self.one(target)?,
-                    None => self.one(&Target::Leader)?,
-                };
-                *via = Some(Target::Name(self.members[via_place].name.clone()));
+                let place = self.one(via.as_ref().unwrap_or(&Target::Leader))?;
+                *via = Some(Target::Name(self.members[place].name.clone()));
                 let within = within.unwrap_or(WITHIN);
-                self.expect_members(names, via_place, within, &expect.to_string())?;
+                self.expect_members(names, place, within, &expect.to_string())?;
             }
             Expect::TermBelow(term) => self.expect_term_below(*term)?,
             Expect::Finding(what) => self.wanted.push(what.clone()),
+            Expect::Checked(what) => self.wanted_checks.push(what.clone()),
         }
         Ok(concrete)
     }

@@ -202,8 +202,14 @@ fn conclude(
     let mut findings = std::mem::take(&mut runner.findings);
     findings.extend(reports.iter().flat_map(|report| report.findings.iter().cloned()));
     let (expected, mut findings) = sort_out(findings, &runner.wanted, &runner.allowed);
+    let gather = |of: fn(&CheckReport) -> &Vec<String>| {
+        reports.iter().flat_map(move |report| of(report).iter().map(|what| report.named(what)))
+    };
+    let mut checked = std::mem::take(&mut runner.checked);
+    checked.extend(gather(|report| &report.checked));
     if least == Verdict::Passed {
         absent_findings(&mut findings, &expected, &runner.wanted, simulated);
+        absent_checks(&mut findings, &checked, &runner.wanted_checks, simulated);
     }
     findings.sort_by_key(|finding| std::cmp::Reverse(Verdict::from(finding.severity)));
     if reports.iter().any(|report| report.undecided) && least == Verdict::Passed {
@@ -211,11 +217,6 @@ fn conclude(
         "a checker ran out of its bound".clone_into(&mut reason);
     }
     let worst = findings.first().map(|finding| Verdict::from(finding.severity));
-    let gather = |of: fn(&CheckReport) -> &Vec<String>| {
-        reports.iter().flat_map(move |report| of(report).iter().map(|what| report.named(what)))
-    };
-    let mut checked = std::mem::take(&mut runner.checked);
-    checked.extend(gather(|report| &report.checked));
     let mut not_checked = std::mem::take(&mut runner.not_checked);
     not_checked.extend(gather(|report| &report.not_checked));
     RunRecord {
@@ -301,16 +302,31 @@ fn sort_out(
 fn absent_findings(findings: &mut Vec<Finding>, expected: &[Finding], wanted: &[String], at: Time) {
     for wanted in wanted {
         if !expected.iter().any(|finding| matches(finding, wanted)) {
-            findings.push(Finding {
-                checker: "expect".to_owned(),
-                rule: "finding".to_owned(),
-                severity: Severity::Harness,
-                explanation: format!("expected to find {wanted}, and did not"),
-                operations: Vec::new(),
-                members: Vec::new(),
-                at,
-            });
+            let text = format!("expected to find {wanted}, and did not");
+            findings.push(unmet("finding", text, at));
         }
+    }
+}
+
+/// What was to be checked and never came up.
+fn absent_checks(findings: &mut Vec<Finding>, checked: &[String], wanted: &[String], at: Time) {
+    for wanted in wanted {
+        if !checked.iter().any(|checked| checked.contains(wanted.as_str())) {
+            let text = format!("expected to check {wanted:?}, and there was nothing to check");
+            findings.push(unmet("checked", text, at));
+        }
+    }
+}
+
+fn unmet(rule: &str, explanation: String, at: Time) -> Finding {
+    Finding {
+        checker: "expect".to_owned(),
+        rule: rule.to_owned(),
+        severity: Severity::Harness,
+        explanation,
+        operations: Vec::new(),
+        members: Vec::new(),
+        at,
     }
 }
 

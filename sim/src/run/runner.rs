@@ -98,6 +98,8 @@ pub struct Runner<'w> {
     pub(super) findings: Vec<Finding>,
     /// Findings that make the run pass.
     pub(super) wanted: Vec<String>,
+    /// What some checker must say that it has checked.
+    pub(super) wanted_checks: Vec<String>,
     /// Findings that do not make it fail.
     pub(super) allowed: Vec<String>,
     /// Names of checkers to run, if any.
@@ -137,6 +139,7 @@ impl<'w> Runner<'w> {
             plan: Plan::default(),
             findings: Vec::new(),
             wanted: Vec::new(),
+            wanted_checks: Vec::new(),
             allowed: Vec::new(),
             checkers: None,
             checked: Vec::new(),

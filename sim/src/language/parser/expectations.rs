@@ -44,6 +44,9 @@ impl Scope {
         if cursor.takes("finding") {
             return Ok(Expect::Finding(self.finding(cursor)?));
         }
+        if cursor.takes("checked") {
+            return Ok(Expect::Checked(cursor.free("what a checker has checked")?));
+        }
         if cursor.takes("same-data") {
             let (targets, within) = self.targets_within(cursor)?;
             return Ok(Expect::SameData { targets, within });

@@ -287,6 +287,17 @@ fn an_expected_finding_passes_and_its_absence_fails() {
 }
 
 #[test]
+fn what_must_be_checked_and_never_came_up_fails_the_run() {
+    let text = "cluster n1\nstart n1\nexpect checked \"operations\"\nput k v\ncheck headers\n";
+    let record = run_text(text);
+    assert_eq!(record.verdict, Verdict::Harness, "{:?}", record.checked);
+    assert_eq!(finding(&record).0, "expect/checked");
+    let checked = record.checked.first().expect("the checker has seen the put");
+    let text = text.replace("operations", checked.trim_end_matches('.'));
+    assert_eq!(run_text(&text).verdict, Verdict::Passed);
+}
+
+#[test]
 fn a_mistake_of_the_script_is_a_harness_error_with_its_line() {
     let record = run_text("cluster n1 n2\nstart n1\n\nkill n2\n");
     assert_eq!(record.verdict, Verdict::Harness);

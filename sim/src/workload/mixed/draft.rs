@@ -55,6 +55,8 @@ const WRITES: [(u64, Kind); 8] = [
     (4, Kind::Nested),
 ];
 
+const DELETES: [(u64, Kind); 2] = [(3, Kind::Delete), (1, Kind::DeleteSeveral)];
+
 const LEASES: [(u64, Kind); 5] = [
     (30, Kind::Grant),
     (20, Kind::Revoke),
@@ -70,6 +72,8 @@ pub(super) struct Shares {
     pub invalid: u64,
     /// Compactions.
     pub compactions: u64,
+    /// Deletes, beside those among the writes.
+    pub deletes: u64,
     /// Of leases.
     pub leases: u64,
     /// Reads.
@@ -115,7 +119,9 @@ impl Draft<'_> {
         if falls_in(shares.compactions) {
             return Next::Call(self.compact());
         }
-        let kind = if falls_in(shares.leases) {
+        let kind = if falls_in(shares.deletes) {
+            self.stream.weigh(&DELETES)
+        } else if falls_in(shares.leases) {
             self.stream.weigh(&LEASES)
         } else if falls_in(shares.reads) {
             self.stream.weigh(&READS)

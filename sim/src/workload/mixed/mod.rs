@@ -70,6 +70,12 @@ pub const ENTRY: Entry = Entry {
             meaning: "how many operations compact",
         },
         Parameter {
+            name: "deletes",
+            kind: Kind::Percent,
+            default: "0%",
+            meaning: "how many operations delete, beside those writes that do",
+        },
+        Parameter {
             name: "invalid",
             kind: Kind::Percent,
             default: "1%",
@@ -137,6 +143,7 @@ impl Mixed {
             shares: Shares {
                 invalid: number("invalid"),
                 compactions: number("compactions"),
+                deletes: number("deletes"),
                 leases: number("leases"),
                 reads: number("reads"),
             },

@@ -86,6 +86,12 @@ pub const ENTRY: Entry = Entry {
             meaning: "how many of the others share streams, two of them at each member",
         },
         Parameter {
+            name: "slow-shared",
+            kind: Kind::Percent,
+            default: "0%",
+            meaning: "how many of the slow ones share one stream, at each member",
+        },
+        Parameter {
             name: "compact",
             kind: Kind::Span,
             default: "",
@@ -134,6 +140,7 @@ impl Watching {
                 whole_percent: number("whole") / 100,
                 invalid_per_10k: number("invalid") as u32,
                 shared_per_10k: number("shared") as u32,
+                slow_shared_per_10k: number("slow-shared") as u32,
             },
             compactor: settings.span("compact").map(|every| Compactor::new(every, pool.all())),
             pool,

@@ -15,6 +15,9 @@ const OFFSET_MAX: u64 = 100;
 /// So many streams are shared at a member.
 const SHARED_STREAMS: u64 = 2;
 
+/// The stream that slow ones share.
+const SLOW_STREAM: u32 = SHARED_STREAMS as u32 + 1;
+
 /// What all watchers have in common.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Habits {
@@ -28,6 +31,8 @@ pub(super) struct Habits {
     pub invalid_per_10k: u32,
     /// How many share a stream.
     pub shared_per_10k: u32,
+    /// How many of the slow ones share a stream with each other.
+    pub slow_shared_per_10k: u32,
 }
 
 /// Where a watch starts.
@@ -156,9 +161,14 @@ fn dressed(pool: &Pool, habits: &Habits, stream: &mut ChaCha8Rng) -> Watch {
     let (asks, is_slow) = (one_in(2), one_in(6));
     let request_progress_ms = if asks { stream.within(50..=500) } else { 0 };
     let drain_bytes_per_s = if is_slow { habits.slow } else { 0 };
-    // Who takes its time would hold up those that share its stream.
-    let is_shared = !is_slow && stream.chance_per_10k(habits.shared_per_10k);
-    let stream = if is_shared { stream.within(1..=SHARED_STREAMS) as u32 } else { 0 };
+    // Who takes its time would hold up others: they have a stream of their own.
+    let stream = match is_slow {
+        true if stream.chance_per_10k(habits.slow_shared_per_10k) => SLOW_STREAM,
+        false if stream.chance_per_10k(habits.shared_per_10k) => {
+            stream.within(1..=SHARED_STREAMS) as u32
+        }
+        _ => 0,
+    };
     Watch {
         key,
         range_end,

@@ -9,13 +9,18 @@ use super::library::{Library, read, shown};
 use super::{USAGE, Usage};
 use crate::language::value::{Entry, Kind, Parameter};
 use crate::run::{VOCABULARY, expressible_in};
+use crate::world::process;
 
 /// Lists scenarios, or the words that scripts can use.
 pub fn list(what: &str, is_json: bool) -> Result<u8, Usage> {
     match what {
         "scenarios" => {
             for scenario in Library::find().select(&[])? {
-                let worlds = expressible_in(&scenario.script);
+                let mut worlds = expressible_in(&scenario.script);
+                let has_obstacle = |(_, statement)| process::obstacle(statement).is_some();
+                if scenario.script.statements().any(has_obstacle) {
+                    worlds.retain(|world| world != "process");
+                }
                 let story = scenario.story.join(" ");
                 match is_json {
                     true => println!(

@@ -95,7 +95,9 @@ fn breaks_links(script: &Script) -> bool {
     script.statements().any(|(_, statement)| match statement {
         Statement::Do(action) | Statement::At(_, action) => breaks(action),
         Statement::Nemesis(nemesis) => {
-            matches!(nemesis.kind.as_str(), "partition" | "one-way" | "flapping" | "reset")
+            let kinds = "partition one-way flapping messages slow-link lossy heavy-tail narrow \
+                         reset half-open clients";
+            kinds.split(' ').any(|kind| kind == nemesis.kind)
         }
         _ => false,
     })

@@ -86,6 +86,15 @@ pub fn expressible_in(script: &Script) -> Vec<String> {
     said.unwrap_or_else(|| WORLDS.iter().map(|world| (*world).to_owned()).collect())
 }
 
+/// The first statement that a world cannot express, and why.
+fn obstacle(script: &Script, world: &dyn World) -> Option<String> {
+    script.statements().find_map(|(line, statement)| {
+        let what = world.cannot_express(statement)?;
+        let world = world.name();
+        Some(format!("`{statement}` at line {line}: the {world} world cannot {what}"))
+    })
+}
+
 /// A fresh loop world for a script and a seed.
 pub fn loop_world(script: &Script, seed: u64) -> LoopWorld {
     let options = Options::of(script, seed);
@@ -112,6 +121,7 @@ pub fn run(setup: &Setup<'_>, world: &mut dyn World) -> RunRecord {
             let why = format!("the scenario is not for the {world_name} world");
             (Some(Stop::Skipped(why)), 0)
         }
+        _ if let Some(why) = obstacle(setup.script, runner.world) => (Some(Stop::Skipped(why)), 0),
         Err(what) => (Some(Stop::Harness(what)), 0),
         Ok(Some(defect)) if !HOLDS_DEFECTS => {
             let why = format!("{defect} needs a build with `--features planted`");

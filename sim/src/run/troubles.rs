@@ -88,13 +88,16 @@ impl Trouble {
     /// What it may do.
     const fn deeds(self) -> &'static [Deed] {
         match self {
-            Trouble::Cut(MessageClass::All) => &[Deed::MessageHeld, Deed::KnockUnheard],
+            Trouble::Cut(MessageClass::All) => {
+                &[Deed::MessageHeld, Deed::KnockUnheard, Deed::ByteHeld]
+            }
             Trouble::Cut(_) => &[Deed::MessageLost],
             Trouble::Quality => &[
                 Deed::MessageRepeated,
                 Deed::MessageDoubled,
                 Deed::MessageOvertaken,
                 Deed::MessageSlowed,
+                Deed::ByteSlowed,
             ],
             Trouble::Connection => &[Deed::ConnectionBroken],
             Trouble::Pause => &[Deed::EventHeld],

@@ -13,6 +13,7 @@ use detsim_reports::record::{Call, ClientId, Internals, MemberName, OpId, Outcom
 use thiserror::Error;
 
 use crate::disk::{Harm, Missing};
+use crate::language::ast::Statement;
 use tally::{Subject, Tally};
 
 /// A world cannot do what a scenario asks.
@@ -373,6 +374,10 @@ pub trait World {
     fn name(&self) -> &'static str;
     /// Time since the run began; virtual in simulated worlds.
     fn now(&self) -> Time;
+    /// Why no run here can do what a statement says, whatever happens before; as a verb phrase.
+    fn cannot_express(&self, _statement: &Statement) -> Option<&'static str> {
+        None
+    }
     /// The members of the run by place; grows with `add_member`.
     fn members(&self) -> &[MemberName];
     /// Where peers reach the member of this place; places that are not taken yet included.

@@ -49,13 +49,17 @@ pub enum Deed {
     WriteLost,
     /// Something is lost, or is not what was written.
     Damage,
+    /// A byte waits for a link to heal, where no message can be told from another.
+    ByteHeld,
+    /// A byte takes longer than it does when nothing is wrong.
+    ByteSlowed,
     /// A microsecond by which a wall clock went wrong.
     WallClockError,
 }
 
 impl Deed {
     /// All of them.
-    pub const ALL: [Deed; 18] = [
+    pub const ALL: [Deed; 20] = [
         Deed::MessageHeld,
         Deed::MessageLost,
         Deed::KnockUnheard,
@@ -73,6 +77,8 @@ impl Deed {
         Deed::SyncFaked,
         Deed::WriteLost,
         Deed::Damage,
+        Deed::ByteHeld,
+        Deed::ByteSlowed,
         Deed::WallClockError,
     ];
 
@@ -96,6 +102,8 @@ impl Deed {
             Deed::SyncFaked => "syncs faked",
             Deed::WriteLost => "writes lost",
             Deed::Damage => "damages",
+            Deed::ByteHeld => "bytes held",
+            Deed::ByteSlowed => "bytes slowed",
             Deed::WallClockError => "microseconds of wall clock error",
         }
     }

@@ -9,6 +9,7 @@ use detsim_reports::record::{
     RangeReply, Reply, Time, TxnReply,
 };
 
+use crate::language::ast::{Action, Statement};
 use crate::seed::Streams;
 use crate::world::{
     ClockFault, DiskFault, End, Exit, Launch, MemberStatus, MessageClass, NetworkFault, World,
@@ -191,6 +192,11 @@ impl World for FakeWorld {
         self.note(format!("resume {member}"));
         self.puppets[member].paused = false;
         Ok(())
+    }
+
+    fn cannot_express(&self, statement: &Statement) -> Option<&'static str> {
+        let is_cut = matches!(statement, Statement::At(_, Action::Cut(..)));
+        (self.has_no_network && is_cut).then_some("break links")
     }
 
     fn network(&mut self, fault: &NetworkFault) -> Result<(), WorldError> {

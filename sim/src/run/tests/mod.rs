@@ -268,6 +268,10 @@ fn what_a_world_cannot_do_skips_the_scenario_with_the_reason() {
     let record = run_in("cluster n1 n2\nstart all\ncut n1 | n2\n", 1, &mut world);
     assert_eq!(record.verdict, Verdict::Skipped);
     assert_eq!(record.reason, "the loop world cannot break links");
+    let record = run_in("cluster n1 n2\nstart all\nat 1s cut n1 | n2\nrun 2s\n", 1, &mut world);
+    assert_eq!(record.verdict, Verdict::Skipped);
+    let why = "`at 1s cut n1 | n2` at line 3: the loop world cannot break links";
+    assert_eq!(record.reason, why);
     let record = run_text("worlds process\ncluster n1\nstart n1\n");
     assert_eq!(record.verdict, Verdict::Skipped);
     assert_eq!(record.reason, "the scenario is not for the loop world");

@@ -1,4 +1,4 @@
-//! Where the members of one world listen: a run of free ports on 127.0.0.1, three for each place.
+//! Where the members of one world listen: a run of free ports on 127.0.0.1, four for each place.
 //!
 //! Ports are taken below the range that the system gives to outgoing connections, and each process
 //! begins in a slice of its own, so that neither a connection nor another world takes the port of a
@@ -15,7 +15,7 @@ pub const PLACES: usize = 32;
 const FIRST_PORT: u16 = 10_000;
 const SLICES: u16 = 20;
 const SLICE: u16 = 1_000;
-const PORTS: u16 = PLACES as u16 * 3;
+const PORTS: u16 = PLACES as u16 * 4;
 
 static TAKEN: AtomicU16 = AtomicU16::new(0);
 
@@ -53,6 +53,11 @@ impl Addresses {
     /// Where clients reach the member of this place.
     pub fn client(self, place: usize) -> String {
         format!("127.0.0.1:{}", self.port(place) + 1)
+    }
+
+    /// Where the member of this place listens for clients when a relay stands before it.
+    pub fn behind_client_relay(self, place: usize) -> String {
+        format!("127.0.0.1:{}", self.port(place) + 3)
     }
 
     /// Puts real addresses in the place of those that simulated worlds have: `10.0.0.1:2380` for
@@ -96,7 +101,7 @@ impl Addresses {
 
     fn port(self, place: usize) -> u16 {
         assert!(place < PLACES, "a world of processes has room for {PLACES} members");
-        self.base + 3 * place as u16
+        self.base + 4 * place as u16
     }
 }
 
@@ -112,7 +117,7 @@ mod tests {
     fn simulated_addresses_become_local_ones() {
         let addresses = Addresses { base: 10_000 };
         let local = addresses.localize("a=http://10.0.0.1:2380,b=http://10.0.0.2:2379/x");
-        assert_eq!(local, "a=http://127.0.0.1:10000,b=http://127.0.0.1:10004/x");
+        assert_eq!(local, "a=http://127.0.0.1:10000,b=http://127.0.0.1:10005/x");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Unary calls to a member through its JSON gateway, on HTTP/1.1.
 
+use std::io::ErrorKind;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use detsim_reports::record::{Call, Outcome, Reply};
@@ -21,6 +23,12 @@ pub fn agent() -> Agent {
         .max_idle_connections_per_host(IDLE_CONNECTIONS)
         .build()
         .new_agent()
+}
+
+/// Why nobody listens at `endpoint`, if nobody does.
+pub fn refusal(endpoint: &str) -> Option<String> {
+    let error = TcpStream::connect(endpoint).err()?;
+    (error.kind() == ErrorKind::ConnectionRefused).then(|| ureq::Error::Io(error).to_string())
 }
 
 /// Sends a call to the member at `endpoint` and waits for its end.

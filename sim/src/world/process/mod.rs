@@ -5,7 +5,8 @@
 //! Time is the machine's. Calls travel through the JSON gateway on threads that report to one
 //! channel; processes are started, signalled and reaped on the world's own thread, and none
 //! outlives the world. Runs do not repeat. Power and clocks cannot be broken here; links can, if
-//! relays carry them, and logs can be damaged.
+//! relays carry them, and logs can be damaged. What the harness itself asks of a member passes no
+//! relay.
 #![allow(
     clippy::disallowed_types,
     clippy::disallowed_methods,
@@ -16,6 +17,7 @@ mod address;
 mod backups;
 mod client;
 mod damage;
+mod express;
 mod gateway;
 mod host;
 mod known;
@@ -33,15 +35,19 @@ use std::time::{Duration, Instant};
 use detsim_reports::record::{Body, Call, ClientId, MemberName, OpId, Outcome, Time};
 use ureq::Agent;
 
+pub use self::express::obstacle;
+
 use self::address::{Addresses, PLACES};
 use self::host::Host;
-use self::relay::Relays;
+use self::relay::{Dialers, Relays};
 use self::server::Server;
 use self::watch::Closer;
+use super::tally::{Subject, Tally};
 use super::{
     BackupDamage, ClockFault, DiskFault, End, KnownDefect, Launch, MemberStatus, MessageClass,
     NetworkFault, Restore, World, WorldError, WorldEvent,
 };
+use crate::language::ast::Statement;
 
 /// How often processes are looked at for having ended.
 const REAP_EVERY: Duration = Duration::from_millis(5);
@@ -90,7 +96,10 @@ pub struct ProcessWorld {
 struct Member {
     host: Host,
     agent: Agent,
+    /// Where clients reach it.
     endpoint: String,
+    /// Where it listens for them; the same, when no relay stands before it.
+    direct: String,
     /// Where the log's segments lie.
     log: PathBuf,
     /// Where the database and the snapshots lie.
@@ -164,19 +173,17 @@ impl ProcessWorld {
             for (_, value) in flags.iter_mut().filter(|(name, _)| name == "listen-peer-urls") {
                 *value = value.replace(&relay, &behind);
             }
+            let (relay, behind) =
+                (self.addresses.client(member), self.addresses.behind_client_relay(member));
+            for (_, value) in flags.iter_mut().filter(|(name, _)| name == "listen-client-urls") {
+                *value = value.replace(&relay, &behind);
+            }
         }
         Ok(flags.into_iter().map(|(name, value)| format!("--{name}={value}")).collect())
     }
 
     fn unsupported<T>(&self, what: &str) -> Result<T, WorldError> {
         Err(WorldError::Unsupported { world: self.name(), what: what.to_owned() })
-    }
-
-    fn between_members(&self, from: End, to: End) -> Result<(usize, usize), WorldError> {
-        match (from, to) {
-            (End::Member(from), End::Member(to)) => Ok((from, to)),
-            _ => self.unsupported("break clients' links"),
-        }
     }
 
     /// The host of a member whose process still runs. One that has just ended by itself is nothing
@@ -200,8 +207,7 @@ impl ProcessWorld {
         if !member.host.is_running() || member.host.is_paused() {
             return None;
         }
-        let outcome =
-            client::perform(&member.agent, &member.endpoint, &Call::Status, STATUS_TIMEOUT);
+        let outcome = client::perform(&member.agent, &member.direct, &Call::Status, STATUS_TIMEOUT);
         let Outcome::Ok(reply) = outcome else { return None };
         let Body::Status { leader, raft_applied_index, .. } = reply.body else { return None };
         member.identity = Some(reply.header.member_id);
@@ -234,7 +240,7 @@ impl ProcessWorld {
                     continue;
                 }
                 let outcome =
-                    client::perform(&member.agent, &member.endpoint, &Call::Status, STATUS_TIMEOUT);
+                    client::perform(&member.agent, &member.direct, &Call::Status, STATUS_TIMEOUT);
                 if let Outcome::Ok(reply) = outcome {
                     member.identity = Some(reply.header.member_id);
                 }
@@ -294,13 +300,17 @@ impl World for ProcessWorld {
         let host = Host::new(self.directory.join(format!("{place}-{plain}")))?;
         if let Some(relays) = &mut self.relays {
             let (at, upstream) = (self.addresses.peer(place), self.addresses.behind_relay(place));
-            relays.add(place, &at, &upstream)?;
+            relays.add(place, Dialers::Peers, &at, &upstream)?;
+            let at = self.addresses.client(place);
+            let upstream = self.addresses.behind_client_relay(place);
+            relays.add(place, Dialers::Clients, &at, &upstream)?;
         }
         let endpoint = self.addresses.client(place);
+        let direct = endpoint.clone();
         let log = host.data("data/member/wal");
         let snap = host.data("data/member/snap");
         let (agent, identity) = (client::agent(), None);
-        self.members.push(Member { host, agent, endpoint, log, snap, identity });
+        self.members.push(Member { host, agent, endpoint, direct, log, snap, identity });
         self.names.push(name.clone());
         Ok(place)
     }
@@ -314,8 +324,11 @@ impl World for ProcessWorld {
         let arguments = self.arguments(member, launch)?;
         let value = |flag: &str| arguments.iter().find_map(|given| given.strip_prefix(flag));
         let listens = value("--listen-client-urls=").expect("it has a default");
-        let endpoint = listens.split(',').next().unwrap_or_default();
-        let endpoint = endpoint.trim_start_matches("http://").to_owned();
+        let direct = listens.split(',').next().unwrap_or_default();
+        let direct = direct.trim_start_matches("http://").to_owned();
+        let is_relayed =
+            self.relays.is_some() && direct == self.addresses.behind_client_relay(member);
+        let endpoint = if is_relayed { self.addresses.client(member) } else { direct.clone() };
         let data = value("--data-dir=").expect("it has a default");
         let log = value("--wal-dir=").filter(|dir| !dir.is_empty()).map(PathBuf::from);
         let log = log.unwrap_or_else(|| Path::new(data).join("member/wal"));
@@ -328,7 +341,7 @@ impl World for ProcessWorld {
         }
         member.host.start(&program, &arguments)?;
         member.agent = client::agent();
-        member.endpoint = endpoint;
+        (member.endpoint, member.direct) = (endpoint, direct);
         (member.log, member.snap) = (log, snap);
         member.identity = None;
         if let Some(relays) = &self.relays {
@@ -345,7 +358,7 @@ impl World for ProcessWorld {
     }
 
     fn power_loss(&mut self, _members: &[usize]) -> Result<(), WorldError> {
-        self.unsupported("cut the power: what a process wrote, the operating system keeps")
+        self.unsupported(express::POWER)
     }
 
     fn stop(&mut self, member: usize) -> Result<(), WorldError> {
@@ -369,23 +382,15 @@ impl World for ProcessWorld {
         };
         match fault {
             NetworkFault::HealAll => relays.heal_all(),
-            NetworkFault::Heal { from: End::Member(from), to: End::Member(to) } => {
-                relays.heal((*from, *to));
+            NetworkFault::Heal { from, to } => relays.heal((*from, *to)),
+            NetworkFault::Cut { class: MessageClass::All, from, to } => relays.cut((*from, *to)),
+            NetworkFault::Cut { .. } => return self.unsupported(express::CLASSES),
+            NetworkFault::Reset { from, to } => relays.reset((*from, *to)),
+            NetworkFault::HalfOpen { from, to } => relays.half_open((*from, *to)),
+            NetworkFault::Quality { from, to, quality } => {
+                let is_bad = *quality != self.link_quality();
+                relays.shape((*from, *to), is_bad.then(|| quality.clone()));
             }
-            NetworkFault::Heal { .. } => {}
-            NetworkFault::Cut { class: MessageClass::All, from, to } => {
-                relays.cut(self.between_members(*from, *to)?);
-            }
-            NetworkFault::Cut { .. } => return self.unsupported("tell messages apart"),
-            NetworkFault::Reset { from, to } => {
-                let (from, to) = self.between_members(*from, *to)?;
-                relays.reset((from, to));
-                relays.reset((to, from));
-            }
-            NetworkFault::HalfOpen { .. } => {
-                return self.unsupported("keep the end of a connection from one side");
-            }
-            NetworkFault::Quality { .. } => return self.unsupported("shape links"),
         }
         Ok(())
     }
@@ -400,14 +405,25 @@ impl World for ProcessWorld {
             DiskFault::Harm(harm) => damage::harm(&self.members[member].snap, *harm),
             DiskFault::Remember => self.members[member].host.remember().map(|()| true),
             DiskFault::RollBack => self.members[member].host.roll_back().map(|()| true),
-            _ => return self.unsupported("make the disk fail: members write to this machine's"),
+            _ => return self.unsupported(express::DISKS),
         };
         let harness = |error| WorldError::Harness(format!("{}: {error}", log.display()));
         damaged.map(|_| ()).map_err(harness)
     }
 
     fn clock(&mut self, _member: usize, _fault: ClockFault) -> Result<(), WorldError> {
-        self.unsupported("change clocks: members read this machine's")
+        self.unsupported(express::CLOCKS)
+    }
+
+    fn tally(&self, subject: Subject) -> Tally {
+        match (subject, &self.relays) {
+            (Subject::Link(from, to), Some(relays)) => relays.tally((from, to)),
+            _ => Tally::default(),
+        }
+    }
+
+    fn cannot_express(&self, statement: &Statement) -> Option<&'static str> {
+        express::obstacle(statement)
     }
 
     fn status(&mut self, member: usize) -> MemberStatus {
@@ -430,13 +446,23 @@ impl World for ProcessWorld {
         &mut self,
         op: OpId,
         _client: ClientId,
-        member: usize,
+        place: usize,
         call: &Call,
         timeout: Duration,
     ) {
-        let member = &self.members[member];
+        let member = &self.members[place];
         let (agent, endpoint) = (member.agent.clone(), member.endpoint.clone());
         let reports = self.reporter.clone();
+        let link = (End::Clients, End::Member(place));
+        let can_reach = self.relays.as_ref().is_some_and(|relays| relays.is_open(link));
+        if endpoint != member.direct
+            && can_reach
+            && let Some(why) = client::refusal(&member.direct)
+        {
+            // A relay would accept it and hang up, and nobody would know that nothing was sent.
+            let _ = reports.send(WorldEvent::Completed { op, outcome: Outcome::Fail(why) });
+            return;
+        }
         if let Call::Watch(watch) = call {
             let closer = Closer::default();
             self.watches.insert(op, closer.clone());

@@ -1,26 +1,50 @@
-//! Links between processes that can be cut: each member's peer address is a relay in front of it.
+//! Links between processes that can be cut and made bad: relays stand before the addresses of
+//! members, one for peers and one for clients.
 //!
-//! A relay knows who dials it by the socket's owner in `/proc`, so it exists on Linux only. Cutting
-//! a direction stops its bytes and keeps the connections, as lost packets do; healing lets go what
-//! has piled up, as retransmission does. Clients are not relayed.
+//! A relay knows which member dials it by the socket's owner in `/proc`, so it exists on Linux
+//! only. Cutting a direction stops its bytes and keeps the connections, as lost packets do; healing
+//! lets go what has piled up, as retransmission does. It carries bytes, not messages: a loss is a
+//! stall of the whole connection for a retransmission timeout, and nothing arrives twice or out of
+//! order, for TCP puts that right.
+
+mod carriage;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
-use crate::world::WorldError;
+use rand_chacha::ChaCha8Rng;
 
-const CHUNK: usize = 32 * 1024;
+use self::carriage::{Ends, carry};
+use crate::seed::{Draw, Streams};
+use crate::world::tally::{Deed, Tally};
+use crate::world::{End, LinkQuality, WorldError};
 
-/// From one place to another.
-pub type Link = (usize, usize);
+/// The least retransmission timeout of Linux.
+const RETRANSMISSION: Duration = Duration::from_millis(200);
+/// A latency that is as long does not become longer by a link's tail.
+const TAIL_MAX: Duration = Duration::from_secs(1);
+
+/// From one end to another.
+pub type Link = (End, End);
 
 /// The relays of a world.
 #[derive(Debug, Default)]
 pub struct Relays {
     shared: Arc<Shared>,
     listening: Vec<SocketAddr>,
+}
+
+/// Who dials a relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialers {
+    /// Other members.
+    Peers,
+    /// Clients of this world.
+    Clients,
 }
 
 #[derive(Debug, Default)]
@@ -33,22 +57,49 @@ struct Shared {
 struct State {
     is_over: bool,
     cuts: BTreeSet<Link>,
+    /// Of links that are worse than they are by themselves.
+    qualities: BTreeMap<Link, LinkQuality>,
+    /// Until when a narrow link is busy with what was sent.
+    busy: BTreeMap<Link, Instant>,
+    tallies: BTreeMap<Link, Tally>,
     /// The process that runs at a place.
     processes: BTreeMap<usize, u32>,
-    /// Both ends of every connection, by a number.
-    connections: BTreeMap<u64, (Option<usize>, usize, TcpStream, TcpStream)>,
+    connections: BTreeMap<u64, Connection>,
     next_connection: u64,
+}
+
+#[derive(Debug)]
+struct Connection {
+    opener: Option<End>,
+    opened: End,
+    downstream: TcpStream,
+    upstream: TcpStream,
+    /// Who is not told that it is gone.
+    untold: Option<End>,
+}
+
+impl Connection {
+    fn is_between(&self, (one, other): Link) -> bool {
+        let ends = [self.opener, Some(self.opened)];
+        ends == [Some(one), Some(other)] || ends == [Some(other), Some(one)]
+    }
 }
 
 impl Relays {
     /// Puts a relay in front of the member that will listen at `upstream`.
-    pub fn add(&mut self, place: usize, at: &str, upstream: &str) -> Result<(), WorldError> {
+    pub fn add(
+        &mut self,
+        place: usize,
+        dialers: Dialers,
+        at: &str,
+        upstream: &str,
+    ) -> Result<(), WorldError> {
         let harness = |error: std::io::Error| WorldError::Harness(format!("relay {at}: {error}"));
         let upstream: SocketAddr = upstream.parse().expect("the world made this address");
         let listener = TcpListener::bind(at).map_err(harness)?;
         self.listening.push(listener.local_addr().map_err(harness)?);
         let shared = Arc::clone(&self.shared);
-        std::thread::spawn(move || accept(&listener, place, upstream, &shared));
+        std::thread::spawn(move || accept(&listener, (place, dialers), upstream, &shared));
         Ok(())
     }
 
@@ -72,32 +123,76 @@ impl Relays {
         self.shared.changed.notify_all();
     }
 
-    /// Bytes pass everywhere again.
+    /// Whether bytes pass both ways.
+    pub fn is_open(&self, (one, other): Link) -> bool {
+        let state = self.shared.lock();
+        ![(one, other), (other, one)].iter().any(|link| state.cuts.contains(link))
+    }
+
+    /// Bytes pass everywhere again, as well as they can.
     pub fn heal_all(&self) {
-        self.shared.lock().cuts.clear();
+        let mut state = self.shared.lock();
+        state.cuts.clear();
+        state.qualities.clear();
+        state.busy.clear();
         self.shared.changed.notify_all();
     }
 
-    /// Breaks the connections that one place has opened to another.
-    pub fn reset(&self, (from, to): Link) {
-        let state = self.shared.lock();
-        for (opener, opened, downstream, upstream) in state.connections.values() {
-            if *opener == Some(from) && *opened == to {
-                close(downstream);
-                close(upstream);
-            }
+    /// A link is as bad as this from now on, or as good as it can be.
+    pub fn shape(&self, link: Link, quality: Option<LinkQuality>) {
+        let mut state = self.shared.lock();
+        state.busy.remove(&link);
+        match quality {
+            Some(quality) => state.qualities.insert(link, quality),
+            None => state.qualities.remove(&link),
+        };
+        self.shared.changed.notify_all();
+    }
+
+    /// Breaks the connections between two ends, whoever opened them.
+    pub fn reset(&self, link: Link) {
+        let mut state = self.shared.lock();
+        let mut broken = 0;
+        for connection in state.connections.values().filter(|it| it.is_between(link)) {
+            close(&connection.downstream);
+            close(&connection.upstream);
+            broken += 1;
         }
+        state.tallies.entry(link).or_default().add_many(Deed::ConnectionBroken, broken);
+    }
+
+    /// Breaks the connections between two ends, and does not tell the first, who learns it when it
+    /// sends something.
+    pub fn half_open(&self, link: Link) {
+        let mut state = self.shared.lock();
+        let mut broken = 0;
+        for connection in state.connections.values_mut().filter(|it| it.is_between(link)) {
+            connection.untold = Some(link.0);
+            close(match connection.opener == Some(link.0) {
+                true => &connection.upstream,
+                false => &connection.downstream,
+            });
+            broken += 1;
+        }
+        state.tallies.entry(link).or_default().add_many(Deed::ConnectionBroken, broken);
+    }
+
+    /// What faults have done to a link until now.
+    pub fn tally(&self, link: Link) -> Tally {
+        self.shared.lock().tallies.get(&link).copied().unwrap_or_default()
     }
 }
 
 impl Drop for Relays {
     fn drop(&mut self) {
-        self.shared.lock().is_over = true;
+        let mut state = self.shared.lock();
+        state.is_over = true;
         self.shared.changed.notify_all();
-        for (_, _, downstream, upstream) in self.shared.lock().connections.values() {
-            close(downstream);
-            close(upstream);
+        for connection in state.connections.values() {
+            close(&connection.downstream);
+            close(&connection.upstream);
         }
+        drop(state);
         // A listener notices the end with the next connection.
         for address in &self.listening {
             let _ = TcpStream::connect(address);
@@ -110,17 +205,67 @@ impl Shared {
         self.state.lock().expect("no thread panics while it holds the lock")
     }
 
-    /// Waits until bytes may pass; false once the world is over.
-    fn await_passage(&self, link: Option<Link>) -> bool {
+    /// Waits until what is due then may pass; false once the world is over. A link that is as good
+    /// as it can be carries at once what waited.
+    fn await_passage(&self, link: Option<Link>, due: Instant) -> bool {
         let mut state = self.lock();
-        while !state.is_over && link.is_some_and(|link| state.cuts.contains(&link)) {
-            state = self.changed.wait(state).expect("no thread panics while it holds the lock");
+        while !state.is_over {
+            let is_cut = link.is_some_and(|link| state.cuts.contains(&link));
+            let is_bad = link.is_some_and(|link| state.qualities.contains_key(&link));
+            let left = due.saturating_duration_since(Instant::now());
+            state = if is_cut {
+                self.changed.wait(state).expect("no thread panics while it holds the lock")
+            } else if is_bad && !left.is_zero() {
+                let waited = self.changed.wait_timeout(state, left);
+                waited.expect("no thread panics while it holds the lock").0
+            } else {
+                return true;
+            }
         }
-        !state.is_over
+        false
+    }
+
+    /// When bytes that are sent now arrive.
+    fn due(&self, link: Option<Link>, bytes: usize, draws: &mut ChaCha8Rng) -> Instant {
+        let now = Instant::now();
+        let Some(link) = link else { return now };
+        let mut state = self.lock();
+        if state.cuts.contains(&link) {
+            state.tallies.entry(link).or_default().add_many(Deed::ByteHeld, bytes as i64);
+        }
+        let Some(quality) = state.qualities.get(&link).cloned() else { return now };
+        state.tallies.entry(link).or_default().add_many(Deed::ByteSlowed, bytes as i64);
+        let mut travels = draws.duration(quality.latency.0, quality.latency.1);
+        while travels < TAIL_MAX && draws.chance_per_10k(quality.tail_per_10k) {
+            travels *= 2;
+        }
+        if draws.chance_per_10k(quality.loss_per_10k) {
+            travels += RETRANSMISSION;
+        }
+        let mut left = now;
+        let takes = (bytes as u64 * 1_000_000_000).checked_div(quality.bandwidth);
+        if let Some(takes) = takes {
+            let busy = state.busy.entry(link).or_insert(now);
+            left = now.max(*busy) + Duration::from_nanos(takes);
+            *busy = left;
+        }
+        left + travels
+    }
+
+    /// Whether an end must not be told that a connection is gone.
+    fn is_untold(&self, number: u64, end: Option<End>) -> bool {
+        let state = self.lock();
+        let untold = state.connections.get(&number).and_then(|connection| connection.untold);
+        untold.is_some() && untold == end
     }
 }
 
-fn accept(listener: &TcpListener, place: usize, upstream: SocketAddr, shared: &Arc<Shared>) {
+fn accept(
+    listener: &TcpListener,
+    (place, dialers): (usize, Dialers),
+    upstream: SocketAddr,
+    shared: &Arc<Shared>,
+) {
     for downstream in listener.incoming() {
         if shared.lock().is_over {
             return;
@@ -128,8 +273,12 @@ fn accept(listener: &TcpListener, place: usize, upstream: SocketAddr, shared: &A
         let Ok(downstream) = downstream else { continue };
         let shared = Arc::clone(shared);
         std::thread::spawn(move || {
+            let opener = match dialers {
+                Dialers::Clients => Some(End::Clients),
+                Dialers::Peers => owner(&downstream, &shared).map(End::Member),
+            };
             // A connection that cannot be relayed is closed: the member does not listen.
-            let _ = relay(downstream, place, upstream, &shared);
+            let _ = relay(downstream, opener, End::Member(place), upstream, &shared);
         });
     }
 }
@@ -137,53 +286,51 @@ fn accept(listener: &TcpListener, place: usize, upstream: SocketAddr, shared: &A
 /// Carries one connection until both of its directions have ended.
 fn relay(
     downstream: TcpStream,
-    place: usize,
+    opener: Option<End>,
+    opened: End,
     upstream: SocketAddr,
     shared: &Arc<Shared>,
 ) -> std::io::Result<()> {
-    let opener = owner(&downstream, shared);
-    if !shared.await_passage(opener.map(|opener| (opener, place))) {
+    let (there, back) = (opener.map(|end| (end, opened)), opener.map(|end| (opened, end)));
+    if let Some(link) = there {
+        let mut state = shared.lock();
+        if state.cuts.contains(&link) {
+            state.tallies.entry(link).or_default().add(Deed::KnockUnheard);
+        }
+    }
+    if !shared.await_passage(there, Instant::now()) {
         return Ok(());
     }
     let upstream = TcpStream::connect(upstream)?;
     downstream.set_nodelay(true)?;
     upstream.set_nodelay(true)?;
-    let ends = (downstream.try_clone()?, upstream.try_clone()?);
     let number = {
+        let (downstream, upstream) = (downstream.try_clone()?, upstream.try_clone()?);
         let mut state = shared.lock();
         state.next_connection += 1;
         let number = state.next_connection;
-        state.connections.insert(number, (opener, place, ends.0, ends.1));
+        let connection = Connection { opener, opened, downstream, upstream, untold: None };
+        state.connections.insert(number, connection);
         number
     };
-    let (source, sink) = (upstream.try_clone()?, downstream.try_clone()?);
-    let back = {
-        let shared = Arc::clone(shared);
-        let link = opener.map(|opener| (place, opener));
-        std::thread::spawn(move || carry(source, sink, link, &shared))
+    let draws = |way: &str| Streams::new(number).stream(&format!("relay/{way}"));
+    let answers = Ends {
+        number,
+        link: back,
+        source: upstream.try_clone()?,
+        sink: downstream.try_clone()?,
+        to: opener,
     };
-    carry(downstream, upstream, opener.map(|opener| (opener, place)), shared);
+    let asks = Ends { number, link: there, source: downstream, sink: upstream, to: Some(opened) };
+    let answering = {
+        let (shared, draws) = (Arc::clone(shared), draws("back"));
+        std::thread::spawn(move || carry(answers, draws, &shared))
+    };
+    carry(asks, draws("there"), shared);
     // It ends when its sockets do, and it does not panic.
-    let _ = back.join();
+    let _ = answering.join();
     shared.lock().connections.remove(&number);
     Ok(())
-}
-
-/// Carries one direction until its source has ended.
-fn carry(mut source: TcpStream, mut sink: TcpStream, link: Option<Link>, shared: &Shared) {
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        let read = source.read(&mut chunk).unwrap_or(0);
-        if !shared.await_passage(link) {
-            return;
-        }
-        if read == 0 || sink.write_all(&chunk[..read]).is_err() {
-            // What one side no longer says or hears, the other is told.
-            let _ = sink.shutdown(Shutdown::Write);
-            let _ = source.shutdown(Shutdown::Read);
-            return;
-        }
-    }
 }
 
 fn close(socket: &TcpStream) {
@@ -216,48 +363,4 @@ fn holds(pid: u32, inode: u64) -> bool {
     descriptors
         .filter_map(|descriptor| std::fs::read_link(descriptor.ok()?.path()).ok())
         .any(|target| target.as_os_str() == name.as_str())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_connection_is_found_by_both_of_its_ports() {
-        let table = "  sl  local_address rem_address   st tx rx tr tm retr  uid timeout inode\n\
-            0: 0100007F:1F90 0100007F:C000 01 0:0 0:0 0 0 0 4711 1\n\
-            1: 0100007F:C000 0100007F:1F90 01 0:0 0:0 0 0 0 4712 1\n";
-        assert_eq!(inode_of(table, 0xC000, 0x1F90), Some(4712));
-        assert_eq!(inode_of(table, 0xC000, 0x1F91), None);
-    }
-
-    #[test]
-    fn a_cut_link_holds_bytes_back_until_it_heals() {
-        let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut relays = Relays::default();
-        let target = upstream.local_addr().unwrap().to_string();
-        relays.add(1, "127.0.0.1:0", &target).unwrap();
-        relays.process(0, Some(std::process::id()));
-        let mut here = TcpStream::connect(relays.listening[0]).unwrap();
-        let (mut there, _) = upstream.accept().unwrap();
-        let mut byte = [0];
-
-        here.write_all(b"a").unwrap();
-        there.read_exact(&mut byte).unwrap();
-        relays.cut((0, 1));
-        here.write_all(b"b").unwrap();
-        // The other direction passes, and what is cut has not come before it heals.
-        there.write_all(b"c").unwrap();
-        here.read_exact(&mut byte).unwrap();
-        assert_eq!(&byte, b"c");
-        there.set_nonblocking(true).unwrap();
-        assert!(there.read(&mut byte).is_err());
-        there.set_nonblocking(false).unwrap();
-        relays.heal((0, 1));
-        there.read_exact(&mut byte).unwrap();
-        assert_eq!(&byte, b"b");
-
-        relays.reset((0, 1));
-        assert_eq!(there.read(&mut byte).unwrap_or(0), 0);
-    }
 }

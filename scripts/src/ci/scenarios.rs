@@ -19,6 +19,7 @@ const CRASHED: &[(&str, &[&str])] = &[
     ("crash/member-add", &[]),
     ("crash/compaction", &[]),
     ("crash/defragment", &[]),
+    ("crash/defragment-offline", &["--members", "n1"]),
     ("crash/snapshot-save", &[]),
     ("crash/snapshot-receive", &[]),
     ("crash/save", &[]),

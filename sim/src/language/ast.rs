@@ -109,6 +109,13 @@ pub enum Statement {
     Operation(Operation),
     /// Clusters begin from a saved snapshot: data directories are made from it.
     Restore(Restore),
+    /// Databases of members that do not run are rewritten densely.
+    DefragmentOffline {
+        /// On whose hosts.
+        targets: Targets,
+        /// What must come of it; success when nothing is said.
+        expect: Vec<Answer>,
+    },
     /// A saved snapshot is damaged.
     Spoil {
         /// Which.

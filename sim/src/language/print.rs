@@ -81,6 +81,10 @@ impl fmt::Display for Statement {
             Statement::Allow(what) => write!(f, "allow finding {}", quoted_if_needed(what)),
             Statement::Operation(operation) => write!(f, "{operation}"),
             Statement::Restore(restore) => write!(f, "{restore}"),
+            Statement::DefragmentOffline { targets, expect } => {
+                write!(f, "defragment-offline {}", listed(targets))?;
+                write_expected(f, expect)
+            }
             Statement::Spoil { backup, damage } => {
                 let word = word_for(&BACKUP_DAMAGE, damage);
                 write!(f, "backup {backup} {word}")

@@ -12,6 +12,7 @@ mod damage;
 mod expectations;
 mod member;
 mod nemesis;
+mod offline;
 mod options;
 mod plan;
 mod restores;

@@ -8,18 +8,18 @@ use std::time::Duration;
 
 use detsim_reports::record::{Call, OpId, Outcome, Restored, Severity};
 
-use super::by_hand::compare;
 use super::member::{Excuse, Role, expand, launch};
+use super::offline::unmet;
 use super::runner::{Runner, Stop};
 use super::troubles::Trouble;
-use crate::language::ast::{self, Answer};
+use crate::language::ast;
 use crate::language::value::Value;
 use crate::world::{Exit, Restore};
 
 /// How long a data directory may take to be made.
 const WITHIN: Duration = Duration::from_secs(120);
 /// How long an operator takes to notice that it was not.
-const NOTICED: Duration = Duration::from_millis(200);
+pub const NOTICED: Duration = Duration::from_millis(200);
 /// What a tool says that finds a directory that is not empty.
 const NOT_EMPTY: [&str; 2] = ["not empty or could not be read", "exists"];
 
@@ -27,7 +27,7 @@ const NOT_EMPTY: [&str; 2] = ["not empty or could not be read", "exists"];
 const OF_A_START: [&str; 5] =
     ["name", "data-dir", "initial-cluster", "initial-cluster-token", "initial-advertise-peer-urls"];
 
-/// How a restore under way ended.
+/// How a tool under way ended.
 #[derive(Clone, Debug)]
 pub enum Ending {
     /// By itself.
@@ -48,15 +48,8 @@ pub struct Origin {
 impl Runner<'_> {
     /// Makes data directories from a snapshot. Tells what was done with everybody named.
     pub(super) fn restore(&mut self, restore: &ast::Restore) -> Result<ast::Restore, Stop> {
-        let places = self.places(&restore.targets)?;
+        let places = self.idle_hosts(&restore.targets)?;
         let concrete = ast::Restore { targets: self.named(&places), ..restore.clone() };
-        if places.iter().any(|place| self.members[*place].is_stopping) {
-            self.await_stopped()?;
-        }
-        if let Some(up) = places.iter().find(|place| self.members[**place].is_up) {
-            let name = &self.members[*up].name;
-            return Err(Stop::Harness(format!("it cannot be done: {name} runs")));
-        }
         let from = restore.settings.text("from").unwrap_or_default();
         let saved = self.saved(from)?;
         for &place in &places {
@@ -69,20 +62,8 @@ impl Runner<'_> {
             let result = self.restore_host(place, &told)?;
             done.push((place, told, result));
         }
-        let expected = match restore.expect.as_slice() {
-            [] => &[Answer::Ok],
-            some => some,
-        };
         for (place, told, result) in done {
-            let outcome = result.as_ref().err().map(|exit| Outcome::Fail(exit.reason.clone()));
-            let fits = |answer: &Answer| match (&outcome, answer) {
-                (None, Answer::Ok | Answer::Any) => Ok(()),
-                (None, _) => Err("success".to_owned()),
-                (Some(outcome), answer) => compare(answer, None, outcome),
-            };
-            if let Some((answer, Err(found))) =
-                expected.iter().map(|answer| (answer, fits(answer))).find(|(_, fits)| fits.is_err())
-            {
+            if let Some((answer, found)) = unmet(&restore.expect, &result) {
                 let name = &self.members[place].name;
                 let what = format!("`{concrete}` on {name}: expected {answer}, found {found}");
                 return Err(self.find(Severity::Safety, ("expect", "restore"), what));
@@ -173,16 +154,21 @@ impl Runner<'_> {
     fn restore_once(&mut self, place: usize, told: &Restore) -> Result<Ending, Stop> {
         self.restoring = Some((place, None));
         self.world.restore(place, told)?;
+        self.tool_ends()
+    }
+
+    /// Waits until the tool under way ends.
+    pub(super) fn tool_ends(&mut self) -> Result<Ending, Stop> {
         let until = self.world.now().after(WITHIN);
         let has_ended = |runner: &mut Self| matches!(runner.restoring, Some((_, Some(_))));
         self.pass_until(until, &mut { has_ended })?;
         match self.restoring.take() {
             Some((_, Some(ending))) => Ok(ending),
-            _ => Err(Stop::Harness("a restore does not end".to_owned())),
+            _ => Err(Stop::Harness("a tool does not end".to_owned())),
         }
     }
 
-    /// A restore ended.
+    /// A tool ended.
     pub(super) fn restored(&mut self, place: usize, result: Result<(), Exit>) {
         if let Some((of, ending)) = &mut self.restoring
             && *of == place
@@ -191,14 +177,14 @@ impl Runner<'_> {
         }
     }
 
-    /// Whether what was killed on a host is a restore.
+    /// Whether what was killed on a host is a tool.
     pub(super) fn restore_trapped(&mut self, place: usize) -> bool {
         if self.restoring.as_ref().is_none_or(|(of, _)| *of != place) {
             return false;
         }
         let (trap, what) = self.sprung(place);
         self.restoring = Some((place, Some(Ending::Killed(trap.and_then(|trap| trap.back)))));
-        let what = format!("{what} {}, which was being restored", self.members[place].name);
+        let what = format!("{what} {}, where a tool was at work", self.members[place].name);
         self.incident(vec![place], what);
         true
     }

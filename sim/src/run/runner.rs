@@ -197,6 +197,12 @@ impl<'w> Runner<'w> {
                 self.plan.push(Statement::Restore(concrete));
                 return Ok(());
             }
+            Statement::DefragmentOffline { targets, expect } => {
+                let targets = self.defragment_offline(targets, expect)?;
+                let expect = expect.clone();
+                self.plan.push(Statement::DefragmentOffline { targets, expect });
+                return Ok(());
+            }
             Statement::Spoil { backup, damage } => self.world.spoil(backup, *damage)?,
             Statement::Operation(operation) => {
                 let concrete = self.by_hand(operation)?;

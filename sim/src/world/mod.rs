@@ -459,6 +459,12 @@ pub trait World {
         let what = "restore a snapshot".to_owned();
         Err(WorldError::Unsupported { world: self.name(), what })
     }
+    /// Begins to rewrite the database in a data directory of a member that does not run. Ends with
+    /// `WorldEvent::Restored`, or `Trapped`.
+    fn defragment_offline(&mut self, _member: usize, _data_dir: &str) -> Result<(), WorldError> {
+        let what = "defragment the database of a member that does not run".to_owned();
+        Err(WorldError::Unsupported { world: self.name(), what })
+    }
     /// Damages a saved snapshot.
     fn spoil(&mut self, _backup: &str, _damage: BackupDamage) -> Result<(), WorldError> {
         let what = "damage a snapshot".to_owned();

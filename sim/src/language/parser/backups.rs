@@ -1,4 +1,5 @@
-//! Statements about saved snapshots: damage, and clusters that begin from them.
+//! Statements about saved snapshots, damage and clusters that begin from them; and about other
+//! tools that work on a disk while no member does.
 
 use super::super::ast::{Answer, Request, Restore};
 use super::super::error::{Problem, nearest};
@@ -15,10 +16,11 @@ pub const BACKUP_DAMAGE: [(&str, BackupDamage); 3] = [
 ];
 
 /// What `restore` may be told.
-const RESTORE: [Parameter; 9] = [
+const RESTORE: [Parameter; 10] = [
     parameter("from", Kind::Text, "the saved snapshot"),
     parameter("token", Kind::Text, "the new cluster's token"),
     parameter("initial-cluster", Kind::Text, "the new cluster's members"),
+    parameter("initial-advertise-peer-urls", Kind::Text, "where its peers reach the member"),
     parameter("name", Kind::Text, "the member's name"),
     parameter("data-dir", Kind::Text, "where the data goes"),
     parameter("wal-dir", Kind::Text, "where the log goes"),
@@ -70,16 +72,24 @@ impl Scope {
             let found = from.to_owned();
             return Err((column, Problem::Unexpected { expected, found, suggestion }));
         }
-        self.check_variables(cursor, settings.text("initial-cluster").unwrap_or_default())?;
+        for name in ["initial-cluster", "initial-advertise-peer-urls"] {
+            self.check_variables(cursor, settings.text(name).unwrap_or_default())?;
+        }
+        let expect = self.tool_answers(cursor)?;
+        Ok(Restore { targets, wipe, settings, expect })
+    }
+
+    /// What must come of a tool.
+    pub(super) fn tool_answers(&self, cursor: &mut Cursor) -> Parsed<Vec<Answer>> {
         let column = cursor.column();
         let expect = self.answers(cursor)?;
         let is_of_a_tool =
             |answer: &Answer| matches!(answer, Answer::Ok | Answer::Any | Answer::Fail(_));
         if !expect.iter().all(is_of_a_tool) {
-            let what = "a restore ends with `ok`, `fail \"text\"` or `any`";
+            let what = "a tool ends with `ok`, `fail \"text\"` or `any`";
             return Err((column, Problem::Invalid(what.to_owned())));
         }
-        Ok(Restore { targets, wipe, settings, expect })
+        Ok(expect)
     }
 }
 

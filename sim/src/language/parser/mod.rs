@@ -22,7 +22,7 @@ use super::value::{Entry, Kind, Parameter, meant};
 use cursor::{Cursor, Parsed};
 
 /// The words that begin a statement.
-const STATEMENTS: [&str; 58] = [
+const STATEMENTS: [&str; 59] = [
     "worlds",
     "seed",
     "option",
@@ -46,6 +46,7 @@ const STATEMENTS: [&str; 58] = [
     "clock",
     "processor",
     "restore",
+    "defragment-offline",
     "backup",
     "at",
     "workload",
@@ -252,6 +253,11 @@ impl Scope {
             }
             word if actions::WORDS.contains(&word) => Ok(Statement::Do(self.action(word, cursor)?)),
             "restore" => Ok(Statement::Restore(self.restore(cursor)?)),
+            "defragment-offline" => {
+                let targets = self.targets(cursor)?;
+                let expect = self.tool_answers(cursor)?;
+                Ok(Statement::DefragmentOffline { targets, expect })
+            }
             "backup" => {
                 let backup = self.saved(cursor)?;
                 Ok(Statement::Spoil { backup, damage: backups::damage(cursor)? })

@@ -4,7 +4,7 @@
 //! A snapshot arrives over its client's link. It is kept when it is whole, and not at all
 //! otherwise.
 
-use detcd::backup::{self, HashCheck, Place, RestoreSettings};
+use detcd::backup::{self, BackupError, HashCheck, Place, RestoreSettings};
 use detcd::config::Config;
 use detcd::member::io::{Level, LogLine};
 use detcd::planted::Planted;
@@ -86,7 +86,7 @@ impl LoopWorld {
     pub(super) fn lacks_pages(&self) -> Option<WorldError> {
         (self.options.database != DatabaseKind::Pages).then(|| WorldError::Unsupported {
             world: "loop",
-            what: "save or restore snapshots without `option database=pages`".to_owned(),
+            what: "save, restore or defragment files without `option database=pages`".to_owned(),
         })
     }
 
@@ -118,15 +118,9 @@ impl LoopWorld {
             return Err(lacking);
         }
         let file = self.saved(&restore.from)?;
-        let host = &mut self.hosts[member];
-        if host.process.is_some() || host.device.is_hung() {
-            let what = format!("{} runs, or its disk hangs: nothing is restored", host.name.0);
-            return Err(WorldError::Harness(what));
-        }
+        self.tool_begins(member)?;
         self.trace.fact(self.now, ("restore", member, format!("{restore:?}")));
-        host.is_powered = true;
-        host.incarnation += 1;
-        host.lines.clear();
+        let host = &mut self.hosts[member];
         if restore.wipe {
             host.device.wipe();
         }
@@ -143,16 +137,65 @@ impl LoopWorld {
                 let mut lines = Vec::new();
                 let settings = settings(&config, restore, planted);
                 let restored = host.device.restore(self.now, &file, &settings, &mut lines);
-                for line in lines {
-                    host.log(self.now, line);
-                }
-                restored.map_err(|error| {
-                    let text = format!("Error: {error}");
-                    host.log(self.now, LogLine::new(Level::Error, text));
-                    Exit { code: error.exit_code().into(), reason: error.to_string() }
-                })
+                self.tool_says(member, lines, restored)
             }
         };
+        self.tool_ends(member, result);
+        Ok(())
+    }
+
+    /// Rewrites the database in a data directory.
+    pub(super) fn defragment_host(
+        &mut self,
+        member: usize,
+        data_dir: &str,
+    ) -> Result<(), WorldError> {
+        if let Some(lacking) = self.lacks_pages() {
+            return Err(lacking);
+        }
+        self.tool_begins(member)?;
+        self.trace.fact(self.now, ("defragment", member, data_dir.to_owned()));
+        let mut lines = Vec::new();
+        let dir = Place::new(device::path(data_dir), data_dir);
+        let rewritten = self.hosts[member].device.defragment_offline(self.now, &dir, &mut lines);
+        let result = self.tool_says(member, lines, rewritten);
+        self.tool_ends(member, result);
+        Ok(())
+    }
+
+    /// A tool begins on a host, where nothing runs.
+    fn tool_begins(&mut self, member: usize) -> Result<(), WorldError> {
+        let host = &mut self.hosts[member];
+        if host.process.is_some() || host.device.is_hung() {
+            let what = format!("{} runs, or its disk hangs: no tool can work", host.name.0);
+            return Err(WorldError::Harness(what));
+        }
+        host.is_powered = true;
+        host.incarnation += 1;
+        host.lines.clear();
+        Ok(())
+    }
+
+    /// What a tool says, and how it exits.
+    fn tool_says(
+        &mut self,
+        member: usize,
+        lines: Vec<LogLine>,
+        result: Result<(), BackupError>,
+    ) -> Result<(), Exit> {
+        let host = &mut self.hosts[member];
+        for line in lines {
+            host.log(self.now, line);
+        }
+        result.map_err(|error| {
+            let text = format!("Error: {error}");
+            host.log(self.now, LogLine::new(Level::Error, text));
+            Exit { code: error.exit_code().into(), reason: error.to_string() }
+        })
+    }
+
+    /// A tool ends when the disk is done with it, or is killed at the moment that was named.
+    fn tool_ends(&mut self, member: usize, result: Result<(), Exit>) {
         let incarnation = self.hosts[member].incarnation;
         let device = &mut self.hosts[member].device;
         let ends = device.done_at().unwrap_or(self.now).max(self.now);
@@ -161,7 +204,6 @@ impl LoopWorld {
             None => (ends, Some(result)),
         };
         self.queue.push(at, Event::RestoreEnds { place: member, incarnation, result });
-        Ok(())
     }
 
     /// The tool ends by itself, or is killed at the moment that was named.

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use detcd::backup::{self, BackupError, RestoreSettings, SnapshotStream};
+use detcd::backup::{self, BackupError, Place, RestoreSettings, SnapshotStream};
 use detcd::config::{CompatVersion, Config};
 use detcd::member::DiskImage;
 use detcd::member::id::MemberId;
@@ -487,6 +487,20 @@ impl Device {
             .and_then(|()| backup::restore(&disk, settings, lines));
         self.done_at = Some(self.disk.completion().max(now));
         restored
+    }
+
+    /// Rewrites the database in a data directory. It is done at `done_at`.
+    pub fn defragment_offline(
+        &mut self,
+        now: u64,
+        data_dir: &Place,
+        lines: &mut Vec<LogLine>,
+    ) -> Result<(), BackupError> {
+        self.begin_anew(now);
+        let disk: Rc<dyn detcd::storage::disk::Disk> = Rc::new(self.disk.mount());
+        let rewritten = backup::defragment(&disk, data_dir, lines);
+        self.done_at = Some(self.disk.completion().max(now));
+        rewritten
     }
 
     /// Hands over what the device did, if it is done with it. Nothing is done while it hangs.

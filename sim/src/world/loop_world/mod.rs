@@ -370,6 +370,11 @@ impl World for LoopWorld {
         self.restore_host(member, restore)
     }
 
+    fn defragment_offline(&mut self, member: usize, data_dir: &str) -> Result<(), WorldError> {
+        self.check_place(member)?;
+        self.defragment_host(member, data_dir)
+    }
+
     fn spoil(&mut self, backup: &str, damage: BackupDamage) -> Result<(), WorldError> {
         self.spoil_backup(backup, damage)
     }

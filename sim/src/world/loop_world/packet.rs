@@ -242,7 +242,8 @@ pub enum Event {
     CommitDue(ProcessRef),
     /// A process does what it was to be killed at.
     Trapped(ProcessRef),
-    /// A tool that makes a data directory ends, or is killed when it has no result.
+    /// A tool that makes a data directory, or works on one, ends. It is killed when it has no
+    /// result.
     RestoreEnds {
         /// On which host.
         place: usize,

@@ -95,17 +95,30 @@ impl ProcessWorld {
         if restore.wipe {
             host.wipe()?;
         }
-        let disk = host.data("");
-        let harness = |error| WorldError::Harness(format!("{}: {error}", utl.display()));
+        let mut command = Command::new(&utl);
+        command.args(["snapshot", "restore"]).arg(&file).args(arguments);
+        self.run_tool(member, command)
+    }
+
+    /// Rewrites the database in a data directory, and waits for it.
+    pub(super) fn defragment_host(
+        &mut self,
+        member: usize,
+        data_dir: &str,
+    ) -> Result<(), WorldError> {
+        let (_, utl) = tools(&self.server.program)?;
+        let mut command = Command::new(utl);
+        command.arg("defrag").arg(format!("--data-dir={data_dir}"));
+        self.run_tool(member, command)
+    }
+
+    /// Runs a tool on a member's disk.
+    fn run_tool(&mut self, member: usize, mut command: Command) -> Result<(), WorldError> {
+        let disk = self.members[member].host.data("");
+        let tool = PathBuf::from(command.get_program());
+        let harness = |error| WorldError::Harness(format!("{}: {error}", tool.display()));
         std::fs::create_dir_all(&disk).map_err(harness)?;
-        let ran = Command::new(&utl)
-            .args(["snapshot", "restore"])
-            .arg(&file)
-            .args(arguments)
-            .env_clear()
-            .current_dir(&disk)
-            .stdin(Stdio::null())
-            .output();
+        let ran = command.env_clear().current_dir(&disk).stdin(Stdio::null()).output();
         let output = ran.map_err(harness)?;
         let code = output.status.code().unwrap_or(-1);
         let result = match output.status.success() {

@@ -499,6 +499,10 @@ impl World for ProcessWorld {
         self.restore_host(member, restore)
     }
 
+    fn defragment_offline(&mut self, member: usize, data_dir: &str) -> Result<(), WorldError> {
+        self.defragment_host(member, data_dir)
+    }
+
     fn spoil(&mut self, backup: &str, damage: BackupDamage) -> Result<(), WorldError> {
         self.spoil_file(backup, damage)
     }

@@ -365,7 +365,7 @@ fn snapshots_are_saved_damaged_and_restored() {
     );
     refused(
         "save monday\nrestore n1 from=monday; expect value=v",
-        "test:3:23: a restore ends with `ok`, `fail \"text\"` or `any`",
+        "test:3:23: a tool ends with `ok`, `fail \"text\"` or `any`",
     );
 }
 

@@ -273,22 +273,28 @@ fn accept(
         let Ok(downstream) = downstream else { continue };
         let shared = Arc::clone(shared);
         std::thread::spawn(move || {
+            // Who knocks at a member that does not listen need not be looked for, which is dear,
+            // unless a cut may be in between.
+            let is_whole = shared.lock().cuts.is_empty();
+            let early = is_whole.then(|| TcpStream::connect(upstream));
+            let Ok(early) = early.transpose() else { return };
             let opener = match dialers {
                 Dialers::Clients => Some(End::Clients),
                 Dialers::Peers => owner(&downstream, &shared).map(End::Member),
             };
             // A connection that cannot be relayed is closed: the member does not listen.
-            let _ = relay(downstream, opener, End::Member(place), upstream, &shared);
+            let ends = (opener, End::Member(place));
+            let _ = relay(downstream, ends, early.ok_or(upstream), &shared);
         });
     }
 }
 
-/// Carries one connection until both of its directions have ended.
+/// Carries one connection until both of its directions have ended. Upstream it is made already, or
+/// is to be.
 fn relay(
     downstream: TcpStream,
-    opener: Option<End>,
-    opened: End,
-    upstream: SocketAddr,
+    (opener, opened): (Option<End>, End),
+    upstream: Result<TcpStream, SocketAddr>,
     shared: &Arc<Shared>,
 ) -> std::io::Result<()> {
     let (there, back) = (opener.map(|end| (end, opened)), opener.map(|end| (opened, end)));
@@ -301,7 +307,7 @@ fn relay(
     if !shared.await_passage(there, Instant::now()) {
         return Ok(());
     }
-    let upstream = TcpStream::connect(upstream)?;
+    let upstream = upstream.or_else(TcpStream::connect)?;
     downstream.set_nodelay(true)?;
     upstream.set_nodelay(true)?;
     let number = {

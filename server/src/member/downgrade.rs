@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use prost::Message as _;
 
 use super::id::{CallId, MemberId, RequestId};
-use super::io::{Level, LogLine, Output, Outputs, PeerAnswer, PeerCall, PeerCallError, Response};
+use super::io::{Level, LogLine, Output, Outputs, PeerAnswer, PeerCallError, Response};
 use super::running::{Reader, Running, Waiter};
 use super::time::{Monotonic, Now};
 use super::version::Version;
@@ -186,25 +186,10 @@ impl Running {
         self.upkeep.downgrades.next_at = Some(now.monotonic.after(period));
         let cluster = self.membership.cluster_version().map(Version::to_string);
         let own = (self.config.compat.server_version().to_owned(), cluster.unwrap_or_default());
-        self.upkeep.downgrades.told = BTreeMap::from([(self.id(), Some(own))]);
-        let peers: Vec<(MemberId, Option<String>)> = self
-            .membership
-            .members()
-            .filter(|member| member.id != self.id())
-            .map(|member| (member.id, member.peer_urls.first().cloned()))
-            .collect();
-        self.upkeep.downgrades.asked.clear();
-        for (peer, url) in peers {
-            match url {
-                Some(url) => {
-                    let call = self.call(url, PeerCall::Version, out);
-                    self.upkeep.downgrades.asked.insert(call, peer);
-                }
-                None => {
-                    self.upkeep.downgrades.told.insert(peer, None);
-                }
-            }
-        }
+        let (asked, unreachable) = self.ask_versions(out);
+        let mut told = BTreeMap::from([(self.id(), Some(own))]);
+        told.extend(unreachable.into_iter().map(|peer| (peer, None)));
+        (self.upkeep.downgrades.asked, self.upkeep.downgrades.told) = (asked, told);
         self.end_downgrade(now, out);
     }
 

@@ -64,23 +64,32 @@ impl Running {
         self.versions.next_at = Some(now.monotonic.after(INTERVAL));
         let own = Version::parse(self.config.compat.server_version());
         self.versions.answers = Some(own.into_iter().collect());
-        let peers: Vec<(MemberId, Option<String>)> = self
-            .membership
-            .members()
-            .filter(|member| member.id != self.id())
-            .map(|member| (member.id, member.peer_urls.first().cloned()))
-            .collect();
-        self.versions.asked.clear();
-        for (peer, url) in peers {
-            match url {
-                Some(url) => {
-                    let call = self.call(url, PeerCall::Version, out);
-                    self.versions.asked.insert(call, peer);
-                }
-                None => self.versions.answers = None,
-            }
+        let (asked, unreachable) = self.ask_versions(out);
+        self.versions.asked = asked;
+        if !unreachable.is_empty() {
+            self.versions.answers = None;
         }
         self.decide_version();
+    }
+
+    /// Asks all others for their versions. Gives whom which call asks, and who has no address.
+    pub(super) fn ask_versions(
+        &mut self,
+        out: &mut Outputs,
+    ) -> (BTreeMap<CallId, MemberId>, Vec<MemberId>) {
+        let others = self.membership.members().filter(|member| member.id != self.id());
+        let others: Vec<(MemberId, Option<String>)> =
+            others.map(|member| (member.id, member.peer_urls.first().cloned())).collect();
+        let (mut asked, mut unreachable) = (BTreeMap::new(), Vec::new());
+        for (peer, url) in others {
+            match url {
+                Some(url) => {
+                    asked.insert(self.call(url, PeerCall::Version, out), peer);
+                }
+                None => unreachable.push(peer),
+            }
+        }
+        (asked, unreachable)
     }
 
     /// Takes an answer; true if it was to a question of this round.

@@ -3,10 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use detsim_reports::record::{
-    Blob, Call, History, KeyValue, Mark, Outcome, RunRecord, Sample, TxnOp,
-};
+use detsim_reports::record::{Blob, History, KeyValue, Mark, Outcome, RunRecord, Sample};
 
+use crate::check::steps::{Attempt, deletions, each_attempt};
 use crate::model::{Model, Span};
 
 /// What may have been changed after a revision, by whatever was asked and is not known to have been
@@ -27,42 +26,20 @@ impl<'a> Touched<'a> {
                 Some(Outcome::Fail(_)) => false,
                 Some(Outcome::Unknown(_)) | None => true,
             };
-            touched.call(&operation.call, is_later);
+            each_attempt(&operation.call, &mut |Attempt { put, .. }| {
+                if is_later {
+                    touched.spans.push(Span::One(&put.key));
+                }
+                if put.lease != 0 {
+                    touched.leased.insert(&put.key);
+                }
+            });
+            if is_later {
+                let deleted = deletions(&operation.call).into_iter();
+                touched.spans.extend(deleted.map(|it| Span::new(&it.key, &it.range_end)));
+            }
         }
         touched
-    }
-
-    fn call(&mut self, call: &'a Call, is_later: bool) {
-        match call {
-            Call::Put(put) => self.put(&put.key, put.lease, is_later),
-            Call::DeleteRange(delete) if is_later => {
-                self.spans.push(Span::new(&delete.key, &delete.range_end));
-            }
-            Call::Txn(txn) => self.branches(&txn.success, &txn.failure, is_later),
-            _ => {}
-        }
-    }
-
-    fn branches(&mut self, success: &'a [TxnOp], failure: &'a [TxnOp], is_later: bool) {
-        for step in success.iter().chain(failure) {
-            match step {
-                TxnOp::Put(put) => self.put(&put.key, put.lease, is_later),
-                TxnOp::DeleteRange(delete) if is_later => {
-                    self.spans.push(Span::new(&delete.key, &delete.range_end));
-                }
-                TxnOp::Txn(nested) => self.branches(&nested.success, &nested.failure, is_later),
-                TxnOp::Range(_) | TxnOp::DeleteRange(_) => {}
-            }
-        }
-    }
-
-    fn put(&mut self, key: &'a Blob, lease: i64, is_later: bool) {
-        if is_later {
-            self.spans.push(Span::One(key));
-        }
-        if lease != 0 {
-            self.leased.insert(key);
-        }
     }
 
     fn holds(&self, key: &Blob) -> bool {

@@ -63,8 +63,7 @@ pub fn clients(
     stream: &mut ChaCha8Rng,
     lasts: Duration,
 ) -> Parts {
-    let whom = view.named(&view.targets(settings, stream));
-    let mut sides = Sides { from: whom, to: vec![Target::Clients], direction: Direction::Both };
+    let mut sides = to_clients(settings, view, stream);
     aim(&mut sides, &stream.pick(settings.words("direction")).clone());
     between(&[sides], MessageClass::All, lasts)
 }
@@ -78,9 +77,13 @@ pub fn bad_for_clients(
     stream: &mut ChaCha8Rng,
     lasts: Duration,
 ) -> Parts {
-    let whom = view.named(&view.targets(settings, stream));
-    let sides = Sides { from: whom, to: vec![Target::Clients], direction: Direction::Both };
-    bad_link(kind, settings, view, &[sides], lasts)
+    bad_link(kind, settings, view, &[to_clients(settings, view, stream)], lasts)
+}
+
+/// The links between the members of `targets=` and clients.
+fn to_clients(settings: &Settings, view: &View, stream: &mut ChaCha8Rng) -> Sides {
+    let from = view.named(&view.targets(settings, stream));
+    Sides { from, to: vec![Target::Clients], direction: Direction::Both }
 }
 
 /// The links between the members of `targets=` and the others.

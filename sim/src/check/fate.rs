@@ -8,6 +8,11 @@ use crate::model::{Refusal, is_read_only, is_serializable};
 /// A write at the limit of its quota is applied and then refused with this text.
 pub(super) const NO_SPACE: &str = "etcdserver: mvcc: database space exceeded";
 
+/// Whether the quota is why nothing came of it.
+pub(crate) fn is_for_want_of_space(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Fail(text) | Outcome::Unknown(text) if text == NO_SPACE)
+}
+
 /// How an operation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate<'a> {

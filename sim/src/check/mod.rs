@@ -41,6 +41,7 @@ use detsim_reports::record::{CheckReport, History, Internals};
 
 use self::report::Report;
 
+pub(crate) use fate::is_for_want_of_space;
 pub use selection::{Checker, Selection, UnknownChecker};
 pub use uninterrupted::Uninterrupted;
 

@@ -9,6 +9,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::cell::LazyCell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use detsim_reports::record::{
 
 use super::Checker;
 use super::describe;
-use super::fate::{Fate, NO_SPACE, fate};
+use super::fate::{Fate, fate, is_for_want_of_space};
 use super::report::{Evidence, Report};
 use super::steps::each_attempt;
 use crate::model::Model;
@@ -88,7 +89,8 @@ impl Recovery<'_> {
         let mut asked = BTreeSet::new();
         let mut count = 0;
         let mut full = 0;
-        let may_be_full = self.may_be_full();
+        // Looked for where somebody was refused: it is a walk over everything.
+        let may_be_full = LazyCell::new(|| self.may_be_full());
         for operation in &self.history.operations {
             if !self.is_survivor(operation.member) || !Model::covers(&operation.call) {
                 continue;
@@ -100,9 +102,7 @@ impl Recovery<'_> {
             let reason = match (&operation.outcome, fate(operation)) {
                 (None, _) | (_, Fate::Answered(_) | Fate::Refused(_)) => None,
                 (Some(Outcome::Fail(text)), _) if text == TOO_LARGE => None,
-                (Some(Outcome::Fail(text) | Outcome::Unknown(text)), _)
-                    if text == NO_SPACE && may_be_full =>
-                {
+                (Some(outcome), _) if is_for_want_of_space(outcome) && *may_be_full => {
                     full += 1;
                     None
                 }
@@ -143,10 +143,7 @@ impl Recovery<'_> {
     fn may_be_full(&self) -> bool {
         let mut bytes: u64 = 0;
         for operation in &self.history.operations {
-            let is_refused = match &operation.outcome {
-                Some(Outcome::Fail(text) | Outcome::Unknown(text)) => text == NO_SPACE,
-                _ => false,
-            };
+            let is_refused = operation.outcome.as_ref().is_some_and(is_for_want_of_space);
             if is_refused || !matches!(fate(operation), Fate::Answered(_) | Fate::Unknown) {
                 continue;
             }

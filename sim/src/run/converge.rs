@@ -9,6 +9,7 @@ use detsim_reports::record::{Blob, Body, Call, Outcome, Put, Range, Reply, Sever
 
 use super::member::Role;
 use super::runner::{Runner, Stop};
+use crate::check::is_for_want_of_space;
 use crate::language::value::show_duration;
 use crate::world::{End, MessageClass};
 
@@ -16,10 +17,6 @@ use crate::world::{End, MessageClass};
 const BEYOND: Duration = Duration::from_secs(2);
 /// A key that no workload uses.
 const PROBE: &str = "detsim-probe";
-
-/// The answer of a cluster that does all it can do while its databases are full; whether they may
-/// be full is for the checkers.
-const NO_SPACE: &str = "etcdserver: mvcc: database space exceeded";
 
 impl Runner<'_> {
     /// Waits until the cluster serves through every member that must, with all logs applied.
@@ -169,7 +166,9 @@ impl Runner<'_> {
             let ended = self.ask(leader, Call::Put(put), left)?;
             match &ended.outcome {
                 Outcome::Ok(_) => break,
-                Outcome::Fail(text) | Outcome::Unknown(text) if text == NO_SPACE => break,
+                // A cluster whose databases are full does all it can. Whether they may be full is
+                // for the checkers.
+                outcome if is_for_want_of_space(outcome) => break,
                 Outcome::Fail(_) | Outcome::Unknown(_) => {}
             }
             if self.world.now() >= until {

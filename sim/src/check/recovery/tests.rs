@@ -3,6 +3,7 @@
 use detsim_reports::record::{Applied, Command, Committed};
 
 use super::*;
+use crate::check::fate::NO_SPACE;
 use crate::check::script::{Script, get, put, us};
 
 /// Healed at 1 ms, due at 2 ms, over at 4 ms.
